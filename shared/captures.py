@@ -1,0 +1,96 @@
+"""Captures: one dashboard of a run each, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from shared.db import Connection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capture:
+    """A row of `capture`; `timings` are milliseconds per stage."""
+
+    id: int
+    run_id: int
+    position: int
+    state: str
+    cause: str | None
+    facts: Mapping[str, Any]
+    verdict: Mapping[str, Any] | None
+    timings: Mapping[str, Any]
+    attempts: int
+
+
+COLUMNS = "id, run_id, position, state, cause, facts, verdict, timings, attempts"
+
+
+def get(conn: Connection, capture_id: int) -> Capture | None:
+    """Return the capture, or None."""
+    row = conn.execute(f"SELECT {COLUMNS} FROM capture WHERE id = %s", [capture_id]).fetchone()
+    return Capture(**row) if row else None
+
+
+def of_run(conn: Connection, run_id: int) -> list[Capture]:
+    """Return the captures of a run in page order."""
+    rows = conn.execute(
+        f"SELECT {COLUMNS} FROM capture WHERE run_id = %s ORDER BY position", [run_id]
+    )
+    return [Capture(**row) for row in rows]
+
+
+def start(conn: Connection, capture_id: int, attempt: int) -> None:
+    """queued → rendering; `cause` keeps what the previous attempt failed of."""
+    conn.execute(
+        "UPDATE capture SET state = 'rendering', attempts = %s WHERE id = %s "
+        "AND state IN ('queued', 'rendering')",
+        [attempt, capture_id],
+    )
+
+
+def again(conn: Connection, capture_id: int, cause: str) -> None:
+    """rendering → queued, noting why this attempt came to nothing."""
+    conn.execute(
+        "UPDATE capture SET state = 'queued', cause = %s WHERE id = %s AND state = 'rendering'",
+        [cause, capture_id],
+    )
+
+
+def done(
+    conn: Connection,
+    capture_id: int,
+    *,
+    facts: Mapping[str, Any],
+    verdict: Mapping[str, Any],
+    timings: Mapping[str, Any],
+) -> None:
+    """rendering → done."""
+    conn.execute(
+        "UPDATE capture SET state = 'done', cause = NULL, facts = %s, verdict = %s, timings = %s "
+        "WHERE id = %s",
+        [Jsonb(facts), Jsonb(verdict), Jsonb(timings), capture_id],
+    )
+
+
+def failed(conn: Connection, capture_id: int, cause: str) -> None:
+    """Any state → failed."""
+    conn.execute(
+        "UPDATE capture SET state = 'failed', cause = %s WHERE id = %s", [cause, capture_id]
+    )
+
+
+def all_done(conn: Connection, run_id: int) -> bool:
+    """Say whether every capture of the run is done.
+
+    The run's row is locked first: of two workers that finish the last two captures at once,
+    the second then sees the first one's result, and exactly one of them goes on.
+    """
+    conn.execute("SELECT 1 FROM run WHERE id = %s FOR UPDATE", [run_id])
+    row = conn.execute(
+        "SELECT bool_and(state = 'done') AS done FROM capture WHERE run_id = %s", [run_id]
+    ).fetchone()
+    return bool(row and row["done"])

@@ -1,0 +1,84 @@
+"""The one place that opens connections to Postgres, and turns its errors into ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg import errors
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from shared.errors import DatabaseAway
+
+Connection = psycopg.Connection[DictRow]
+Pool = ConnectionPool[Connection]
+
+#: A database that is gone is noticed within these limits, and no lock is waited for longer.
+CONNECT: dict[str, Any] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+}
+SESSION = (
+    "-c lock_timeout=5s -c statement_timeout=30s -c idle_in_transaction_session_timeout=60s "
+    "-c timezone=UTC"
+)
+
+
+def connect(url: str, *, autocommit: bool = False, application: str = "broadsheet") -> Connection:
+    """Open one connection; raise `DatabaseAway` when that fails."""
+    with translated():
+        return psycopg.connect(
+            url,
+            autocommit=autocommit,
+            row_factory=dict_row,
+            options=SESSION,
+            application_name=application,
+            **CONNECT,
+        )
+
+
+def open_pool(url: str, *, max_size: int, application: str) -> Pool:
+    """Open a pool that fills in the background; a missing database shows at the first use."""
+    pool = ConnectionPool(
+        url,
+        connection_class=Connection,
+        kwargs={
+            "row_factory": dict_row,
+            "options": SESSION,
+            "application_name": application,
+            **CONNECT,
+        },
+        min_size=1,
+        max_size=max_size,
+        timeout=5,
+        max_idle=300,
+        check=ConnectionPool.check_connection,
+        open=False,
+    )
+    pool.open(wait=False)
+    return pool
+
+
+@contextmanager
+def transaction(pool: Pool) -> Iterator[Connection]:
+    """Yield a connection inside a transaction: commit at the end, roll back on any error.
+
+    Raises `DatabaseAway` when the database cannot be reached or goes away meanwhile.
+    """
+    with translated(), pool.connection() as conn:
+        yield conn
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn errors that say "not now" into `DatabaseAway`; leave mistakes of ours as they are."""
+    try:
+        yield
+    except (psycopg.OperationalError, errors.InternalError_, PoolTimeout) as exc:
+        detail = str(exc).strip().partition("\n")[0]
+        raise DatabaseAway(f"The database does not answer: {detail}") from exc

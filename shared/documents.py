@@ -1,0 +1,110 @@
+"""Documents: the files of a run, kept in Postgres so that a worker on any machine can read them.
+
+These functions are the whole storage interface. Nothing else touches `document`, so another
+store needs this module only.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from dataclasses import dataclass
+
+from shared.db import Connection
+
+MEDIA_TYPES = {"pdf": "application/pdf", "image": "image/png", "csv": "text/csv"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A stored file without its bytes. `capture_id` is set for a part that is not shown."""
+
+    id: int
+    run_id: int
+    capture_id: int | None
+    kind: str
+    name: str
+    media_type: str
+    size: int
+    sha256: str
+
+
+COLUMNS = "id, run_id, capture_id, kind, name, media_type, size, sha256"
+
+
+def put(
+    conn: Connection,
+    run_id: int,
+    kind: str,
+    name: str,
+    content: bytes,
+    *,
+    capture_id: int | None = None,
+) -> int:
+    """Store a file and return its id."""
+    row = conn.execute(
+        "INSERT INTO document (run_id, capture_id, kind, name, media_type, size, sha256, content) "
+        "VALUES (%s, %s, %s, %s, %s, %s, %s, %s) RETURNING id",
+        [
+            run_id,
+            capture_id,
+            kind,
+            name,
+            MEDIA_TYPES[kind],
+            len(content),
+            hashlib.sha256(content).hexdigest(),
+            content,
+        ],
+        binary=True,
+    ).fetchone()
+    assert row is not None  # noqa: S101 - RETURNING of an INSERT always gives a row
+    return int(row["id"])
+
+
+def of_run(conn: Connection, run_id: int) -> list[Document]:
+    """Return the finished files of a run, in the order they were made."""
+    rows = conn.execute(
+        f"SELECT {COLUMNS} FROM document WHERE run_id = %s AND capture_id IS NULL ORDER BY id",
+        [run_id],
+    )
+    return [Document(**row) for row in rows]
+
+
+def parts(conn: Connection, capture_id: int) -> list[Document]:
+    """Return the raw output of one capture, which assembly joins."""
+    rows = conn.execute(
+        f"SELECT {COLUMNS} FROM document WHERE capture_id = %s ORDER BY id", [capture_id]
+    )
+    return [Document(**row) for row in rows]
+
+
+def content(conn: Connection, document_id: int) -> bytes:
+    """Return the bytes of a file; raises `KeyError` when there is none."""
+    row = conn.execute(
+        "SELECT content FROM document WHERE id = %s", [document_id], binary=True
+    ).fetchone()
+    if row is None:
+        raise KeyError(document_id)
+    return bytes(row["content"])
+
+
+def drop_parts(conn: Connection, run_id: int) -> None:
+    """Delete the raw output of a run's captures once the documents are made of it."""
+    conn.execute(
+        "DELETE FROM document WHERE run_id = %s AND capture_id IS NOT NULL", [run_id]
+    )
+
+
+def drop_of_capture(conn: Connection, capture_id: int) -> None:
+    """Delete what an earlier attempt of this capture left."""
+    conn.execute("DELETE FROM document WHERE capture_id = %s", [capture_id])
+
+
+def stem(name: str, at: dt.datetime) -> str:
+    """Return a file name without suffix: readable, harmless on every file system.
+
+    Letters of any script stay; what a path, a header or a shell could take amiss becomes `-`.
+    """
+    kept = "".join(letter if letter.isalnum() or letter in " _.()" else "-" for letter in name)
+    tidy = "-".join(" ".join(kept.split()).strip(" .-").split("--"))[:80] or "report"
+    return f"{tidy}-{at:%Y-%m-%d}"

@@ -1,0 +1,42 @@
+"""Apply the SQL files of `shared/migrations`, in order, once each.
+
+yoyo-migrations reads and records them; a Postgres advisory lock, which dies with its session,
+lets one process at a time do so (yoyo's own lock is a row that outlives a killed process).
+"""
+
+from __future__ import annotations
+
+import warnings
+from importlib import resources
+
+import yoyo
+
+from shared import db
+
+#: Any number that nothing else in this database uses as an advisory lock.
+LOCK = 4_113_702_655
+
+
+def migrate(database_url: str) -> list[str]:
+    """Bring the schema up to date; return the ids of the migrations applied now.
+
+    Raises `DatabaseAway` when the database cannot be reached.
+    """
+    with (
+        db.connect(database_url, autocommit=True, application="broadsheet-migrate") as conn,
+        resources.as_file(resources.files("shared") / "migrations") as folder,
+        warnings.catch_warnings(),
+    ):
+        # yoyo leaves its cursors to the garbage collector.
+        warnings.simplefilter("ignore", ResourceWarning)
+        # Waiting for another migration to end is no fault, however long it takes.
+        conn.execute("SET lock_timeout = 0; SET statement_timeout = 0")
+        conn.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+        backend = yoyo.get_backend("postgresql+psycopg://" + database_url.partition("://")[2])
+        try:
+            backend.break_lock()
+            pending = backend.to_apply(yoyo.read_migrations(str(folder)))
+            backend.apply_migrations(pending)
+            return [migration.id for migration in pending]
+        finally:
+            backend.connection.close()

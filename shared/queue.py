@@ -1,0 +1,106 @@
+"""Names of queues and tasks, and the Celery settings that every process shares.
+
+The broker is a doorbell: a message carries the id of a row in `task` and nothing else. Reasons
+for each setting: they are the ones under which a lost or doubled message harms nothing and a
+list's length in Redis is the true number of rings not yet heard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import celery
+from celery.exceptions import CeleryError
+from kombu.exceptions import KombuError, OperationalError
+
+from shared import log
+from shared.settings import Settings
+from shared.tasks import Ring
+
+RENDER = "render"
+DELIVER = "deliver"
+
+#: Which queue hears the bell for which kind of task; the Celery task has the same name.
+QUEUES = {"render": RENDER, "assemble": DELIVER, "deliver": DELIVER}
+TASK_NAMES = {kind: f"broadsheet.{kind}" for kind in QUEUES}
+#: Redis keeps a list per priority and reads 0 first, so what a person waits for goes ahead.
+PRIORITIES = {"interactive": 0, "scheduled": 5}
+
+LAST_RESORT = 600
+logger = log.get(__name__)
+
+
+def make_celery(name: str, settings: Settings, *, include: Sequence[str] = ()) -> celery.Celery:
+    """Return a Celery app with our settings; it connects when it first has to."""
+    app = celery.Celery(name, broker=settings.redis_url, include=list(include))
+    app.conf.update(
+        **CONFIGURATION,
+        # Below the time after which a worker is given up, above the time a capture may take.
+        task_soft_time_limit=settings.render_timeout + settings.grafana_timeout + 150,
+        task_time_limit=settings.render_timeout + settings.grafana_timeout + 180,
+    )
+    return app
+
+
+CONFIGURATION: dict[str, Any] = {
+    # The rows are the result.
+    "task_ignore_result": True,
+    "result_backend": None,
+    "task_serializer": "json",
+    "accept_content": ["json"],
+    # Early acknowledgement and no prefetch: a message waits in Redis until a slot is free, and
+    # a worker that dies is recovered by its lease in Postgres, not by a visibility timeout.
+    "task_acks_late": False,
+    "worker_disable_prefetch": True,
+    "worker_prefetch_multiplier": 1,
+    "task_reject_on_worker_lost": False,
+    "worker_cancel_long_running_tasks_on_connection_loss": False,
+    "broker_connection_retry_on_startup": True,
+    "broker_connection_max_retries": None,
+    "broker_pool_acquire_timeout": 5,
+    "task_publish_retry": False,
+    "task_default_queue": DELIVER,
+    "task_create_missing_queues": True,
+    "worker_hijack_root_logger": False,
+    "worker_send_task_events": False,
+    "worker_proc_alive_timeout": 30,
+    "broker_transport_options": {
+        "global_keyprefix": "broadsheet:",
+        "visibility_timeout": 3600,
+        "priority_steps": sorted(PRIORITIES.values()),
+        "queue_order_strategy": "priority",
+        "socket_timeout": 10,
+        "socket_connect_timeout": 5,
+        "socket_keepalive": True,
+        "health_check_interval": 25,
+    },
+}
+
+
+class Bell:
+    """Rings for tasks whose rows are committed; a ring that fails is made up by beat."""
+
+    def __init__(self, app: celery.Celery) -> None:
+        self.app = app
+
+    def ring(self, rings: Sequence[Ring]) -> list[int]:
+        """Publish one message per task; return the ids that were published.
+
+        Never raises for a broker that is away: the row stays unpublished and beat rings again.
+        """
+        rung: list[int] = []
+        for ring in rings:
+            try:
+                self.app.send_task(
+                    TASK_NAMES[ring.kind],
+                    args=[ring.task_id],
+                    queue=QUEUES[ring.kind],
+                    priority=PRIORITIES[ring.lane],
+                    ignore_result=True,
+                )
+            except (KombuError, OperationalError, CeleryError, OSError) as exc:
+                logger.warning("bell.unheard", task_id=ring.task_id, error=str(exc))
+                break
+            rung.append(ring.task_id)
+        return rung

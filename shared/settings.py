@@ -1,0 +1,227 @@
+"""Settings: parsed once, strictly, from `BROADSHEET_*` variables into a frozen object.
+
+Only the entry points (`*/app.py`, `api/wsgi.py`, the command line) call `from_environment`;
+everything else is given a `Settings` or a part of one. Every fault is reported at once, each
+naming its variable. A secret may come from a file: `BROADSHEET_GRAFANA_TOKEN_FILE=/run/…`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from environs import EnvError, FileAwareEnv, validate
+
+from shared.errors import SettingsError
+
+PREFIX = "BROADSHEET_"
+SECRETS = frozenset({"database_url", "redis_url", "grafana_token", "smtp_password"})
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """One field per variable: `grafana_url` is read from `BROADSHEET_GRAFANA_URL`.
+
+    Times are in seconds, sizes in bytes unless the name says otherwise.
+    """
+
+    database_url: str = dataclasses.field(default="", repr=False)
+    redis_url: str = dataclasses.field(default="", repr=False)
+    grafana_url: str = ""
+    grafana_token: str = dataclasses.field(default="", repr=False)
+    #: Where a reader of a mail opens Grafana; the address that workers use may be internal.
+    grafana_public_url: str = ""
+    grafana_timeout: float = 30.0
+    #: Whose configuration this is: reports belong to an organisation of Grafana.
+    grafana_org_id: int = 1
+    #: Extra hosts that the page may load from (map tiles, images), comma separated.
+    allowed_hosts: tuple[str, ...] = ()
+    #: Queries of one capture that may be under way at once.
+    capture_concurrency: int = 20
+    chromium: str = ""
+    render_timeout: float = 60.0
+    #: Attempts per capture, assembly or mail before it counts as failed.
+    max_attempts: int = 3
+    #: A worker that has not renewed its task for so long is given up, and another takes it over.
+    lease_seconds: float = 60.0
+    smtp_host: str = ""
+    smtp_port: int = 25
+    smtp_user: str = ""
+    smtp_password: str = dataclasses.field(default="", repr=False)
+    #: "none", "starttls" or "tls" (from the first byte, usually port 465).
+    smtp_security: str = "none"
+    smtp_timeout: float = 60.0
+    smtp_from: str = "Broadsheet <broadsheet@localhost>"
+    public_url: str = ""
+    #: How long `POST /api/reports/email` waits before it answers 504 and lets the run go on.
+    wait_timeout: float = 110.0
+    wait_slots: int = 64
+    max_body_bytes: int = 1_048_576
+    max_attachment_size_mb: int = 10
+    catchup_seconds: int = 86_400
+    log_level: str = "INFO"
+    log_format: str = "json"
+
+    @classmethod
+    def from_environment(
+        cls, environ: Mapping[str, str], *, needs: Sequence[str] = ("database_url", "redis_url")
+    ) -> Settings:
+        """Parse `environ`, or raise `SettingsError` with one line per fault.
+
+        `needs` are the settings without which the caller cannot start.
+        """
+        return cls(**_parse(environ, needs))
+
+    def require(self, *names: str) -> Settings:
+        """Return self, or raise `SettingsError` naming each of `names` that is empty."""
+        missing = _missing({name: getattr(self, name) for name in names})
+        if missing:
+            raise SettingsError("\n".join(missing))
+        return self
+
+
+class _Environment(FileAwareEnv):
+    """environs reading a mapping that is handed in, not the process's environment."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        super().__init__(eager=False, prefix=PREFIX, strip_whitespace=True)
+        self.source = environ
+
+    def _get_value(self, env_key: str, default: Any) -> Any:
+        path = self.source.get(f"{env_key}_FILE")
+        if not path:
+            return self.source.get(env_key, default)
+        try:
+            with open(path, encoding="utf-8") as file:
+                return file.read().strip()
+        except (OSError, UnicodeDecodeError) as exc:
+            # environs only turns ValueErrors of parsing into faults, and this one comes before.
+            raise SettingsError(f"{env_key}_FILE names {path!r}, which is not readable.") from exc
+
+
+def _missing(values: Mapping[str, Any]) -> list[str]:
+    return [f"{PREFIX}{name.upper()} is not set." for name, value in values.items() if not value]
+
+
+def _parse(environ: Mapping[str, str], needs: Sequence[str]) -> dict[str, Any]:
+    fields = {field.name: field for field in dataclasses.fields(Settings)}
+    env = _Environment(environ)
+    faults = _unknown(environ, set(fields))
+    values: dict[str, Any] = {}
+    for name, field in fields.items():
+        try:
+            values[name] = _READERS[name](env, name.upper(), field.default)
+        except SettingsError as exc:
+            faults.append(exc.message)
+    try:
+        env.seal()
+    except EnvError as exc:
+        faults += _sentences(exc)
+    faults += _missing({name: values[name] for name in needs if name in values})
+    if not faults:
+        faults += _cross_checks(values)
+    if faults:
+        raise SettingsError("\n".join(faults))
+    return values
+
+
+def _unknown(environ: Mapping[str, str], names: set[str]) -> list[str]:
+    known = [PREFIX + name.upper() for name in sorted(names)]
+    faults = []
+    for variable in environ:
+        bare = variable.removesuffix("_FILE")
+        if not variable.startswith(PREFIX) or variable in known or bare in known:
+            continue
+        near = difflib.get_close_matches(variable, known, n=1)
+        hint = f"; did you mean {near[0]}?" if near else "."
+        faults.append(f"{variable} is not a setting of Broadsheet{hint}")
+    return faults
+
+
+def _sentences(exc: EnvError) -> list[str]:
+    messages = getattr(exc, "error_messages", None) or {"": [str(exc)]}
+    return [
+        f"{variable}: {str(message).rstrip('.')}."
+        for variable, texts in messages.items()
+        for message in texts
+    ]
+
+
+def _url(env: FileAwareEnv, variable: str, default: Any) -> str:
+    value: str = env.str(variable, default)
+    if value and (urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname):
+        raise SettingsError(f"{PREFIX}{variable}: must be an http:// or https:// address.")
+    return value.rstrip("/")
+
+
+def _text(env: FileAwareEnv, variable: str, default: Any) -> str:
+    return str(env.str(variable, default))
+
+
+def _list(env: FileAwareEnv, variable: str, default: Any) -> tuple[str, ...]:
+    return tuple(item.strip() for item in env.list(variable, list(default)) if item.strip())
+
+
+def _seconds(env: FileAwareEnv, variable: str, default: Any) -> Any:
+    return env.float(variable, default, validate=validate.Range(min=0.1, max=86_400))
+
+
+def _whole(low: int, high: int) -> Any:
+    def read(env: FileAwareEnv, variable: str, default: Any) -> Any:
+        return env.int(variable, default, validate=validate.Range(min=low, max=high))
+
+    return read
+
+
+def _choice(*choices: str) -> Any:
+    def read(env: FileAwareEnv, variable: str, default: Any) -> Any:
+        return env.str(variable, default, validate=validate.OneOf(choices))
+
+    return read
+
+
+_READERS: dict[str, Any] = {
+    "database_url": _text,
+    "redis_url": _text,
+    "grafana_url": _url,
+    "grafana_token": _text,
+    "grafana_public_url": _url,
+    "grafana_timeout": _seconds,
+    "grafana_org_id": _whole(1, 2**31),
+    "allowed_hosts": _list,
+    "capture_concurrency": _whole(1, 1000),
+    "chromium": _text,
+    "render_timeout": _seconds,
+    "max_attempts": _whole(1, 20),
+    "lease_seconds": _seconds,
+    "smtp_host": _text,
+    "smtp_port": _whole(1, 65_535),
+    "smtp_user": _text,
+    "smtp_password": _text,
+    "smtp_security": _choice("none", "starttls", "tls"),
+    "smtp_timeout": _seconds,
+    "smtp_from": _text,
+    "public_url": _url,
+    "wait_timeout": _seconds,
+    "wait_slots": _whole(1, 10_000),
+    "max_body_bytes": _whole(1_024, 104_857_600),
+    "max_attachment_size_mb": _whole(1, 1_000),
+    "catchup_seconds": _whole(0, 31_536_000),
+    "log_level": _choice("DEBUG", "INFO", "WARNING", "ERROR"),
+    "log_format": _choice("json", "text"),
+}
+
+
+def _cross_checks(values: Mapping[str, Any]) -> list[str]:
+    faults = []
+    database, broker = values["database_url"], values["redis_url"]
+    if database and not database.startswith(("postgresql://", "postgres://")):
+        faults.append(f"{PREFIX}DATABASE_URL: must start with postgresql://.")
+    if broker and not broker.startswith(("redis://", "rediss://", "redis+socket://")):
+        faults.append(f"{PREFIX}REDIS_URL: must start with redis:// or rediss://.")
+    if "@" not in values["smtp_from"]:
+        faults.append(f"{PREFIX}SMTP_FROM: must be an e-mail address.")
+    return faults

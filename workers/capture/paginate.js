@@ -1,0 +1,151 @@
+// Lays the grid out for print: no panel crosses a page break. Called with { width, height }, the
+// printable area in layout pixels; returns { pages, top: [first pixel of each page] }.
+//
+// Every panel becomes a child of the grid as far as layout goes (what stands between is
+// `display: contents`), placed absolutely: `top` is what Chromium breaks pages by. Panels that
+// overlap vertically form a band; bands fill pages; one taller than a page is scaled to fit.
+(sheet) => {
+  'use strict';
+
+  const { width, height } = sheet;
+  const GAP = 8;
+  // Kept free above and below, so that no border falls on the break itself.
+  const EDGE = 2;
+  const grid = document.querySelector('.react-grid-layout');
+  if (!grid) {
+    return { pages: 0 };
+  }
+
+  function important(element, styles) {
+    for (const [name, value] of Object.entries(styles)) {
+      element.style.setProperty(name, value, 'important');
+    }
+  }
+
+  // A grid item that repeats holds several panels; each of them is placed on its own.
+  function leaves(item) {
+    const inner = [...item.querySelectorAll('[data-viz-panel-key]')].filter(
+      (panel) => !panel.parentElement.closest('[data-viz-panel-key]')
+    );
+    return inner.length > 1 ? inner : [item];
+  }
+
+  const origin = grid.getBoundingClientRect();
+  const items = [...grid.querySelectorAll('.react-grid-item')];
+  const boxes = items.flatMap((item) =>
+    leaves(item).map((element) => {
+      const box = element.getBoundingClientRect();
+      const heading =
+        element.querySelector('.dashboard-row, [data-testid^="data-testid dashboard-row-title"]') !== null;
+      return {
+        item,
+        element,
+        heading,
+        left: box.left - origin.left,
+        top: box.top - origin.top,
+        width: box.width,
+        height: box.height,
+      };
+    })
+  ).filter((box) => box.width > 0 && box.height > 0);
+
+  // Bands: what overlaps vertically stays side by side.
+  boxes.sort((a, b) => a.top - b.top || a.left - b.left);
+  const bands = [];
+  for (const box of boxes) {
+    const last = bands.at(-1);
+    if (last && box.top < last.bottom - 1) {
+      last.boxes.push(box);
+      last.bottom = Math.max(last.bottom, box.top + box.height);
+    } else {
+      bands.push({ top: box.top, bottom: box.top + box.height, boxes: [box] });
+    }
+  }
+
+  // A heading goes with the band below it.
+  const blocks = [];
+  for (const band of bands) {
+    const previous = blocks.at(-1);
+    if (previous?.every((part) => part.boxes.every((box) => box.heading))) {
+      previous.push(band);
+    } else {
+      blocks.push([band]);
+    }
+  }
+
+  // Fill pages. A block is placed whole; when it does not fit on a page of its own it shrinks.
+  const pages = [0];
+  let used = 0;
+  for (const block of blocks) {
+    const top = block[0].top;
+    const tall = block.at(-1).bottom - top;
+    const zoom = Math.min(1, (height - 2 * EDGE) / tall);
+    const needed = tall * zoom;
+    if (used > 0 && used + GAP + needed > height - 2 * EDGE) {
+      pages.push(pages.length * height);
+      used = 0;
+    }
+    const below = used > 0 ? used + GAP : 0;
+    const start = pages.at(-1) + EDGE + below;
+    used = below + needed;
+    for (const box of block.flatMap((band) => band.boxes)) {
+      box.zoom = zoom;
+      // Centred where it had to shrink; lengths of a zoomed element count in its own pixels.
+      box.x = (box.left * zoom + ((1 - zoom) * width) / 2) / zoom;
+      box.y = (start + (box.top - top) * zoom) / zoom;
+    }
+  }
+
+  for (const { item, element } of boxes) {
+    for (let between = element.parentElement; element !== item && between !== grid; between = between.parentElement) {
+      important(between, { display: 'contents' });
+    }
+  }
+  for (const { element, x, y, width: wide, height: tall, zoom } of boxes) {
+    important(element, {
+      position: 'absolute',
+      left: `${x}px`,
+      top: `${y}px`,
+      width: `${wide}px`,
+      height: `${tall}px`,
+      transform: 'none',
+      margin: '0',
+      zoom: String(zoom),
+      'break-inside': 'avoid',
+    });
+  }
+  important(grid, {
+    position: 'relative',
+    width: `${width}px`,
+    height: `${pages.length * height - EDGE}px`,
+    margin: '0',
+    padding: '0',
+  });
+
+  // Whatever stands around the grid must neither clip it nor push it down.
+  for (let around = grid.parentElement; around; around = around.parentElement) {
+    important(around, {
+      display: 'block',
+      position: 'static',
+      width: 'auto',
+      'max-width': 'none',
+      'min-width': '0',
+      height: 'auto',
+      'min-height': '0',
+      'max-height': 'none',
+      margin: '0',
+      padding: '0',
+      border: '0',
+      overflow: 'visible',
+      contain: 'none',
+      transform: 'none',
+      inset: 'auto',
+    });
+    for (const sibling of around.children) {
+      if (!sibling.contains(grid)) {
+        important(sibling, { display: 'none' });
+      }
+    }
+  }
+  return { pages: pages.length };
+};

@@ -1,0 +1,110 @@
+"""The dashboard's JSON, prepared on its way to the page.
+
+Rows are opened from the first paint, refreshing is off, and for the simple layout the panels
+are laid out anew. Pure; both shapes that Grafana's front-ends ask for are known here.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+GRID_COLUMNS = 24
+
+
+def prepared(body: Mapping[str, Any], *, panel_rows: int | None) -> dict[str, Any]:
+    """Return the answer of `/api/dashboards/uid/…` or `/apis/dashboard.grafana.app/…`, prepared.
+
+    `panel_rows` is the height of every panel in the simple layout, None for the grid. Newer
+    models (v2, with `elements`) keep their layout; only refreshing is turned off.
+    """
+    answer: dict[str, Any] = copy.deepcopy(dict(body))
+    model = answer.get("dashboard")
+    if not isinstance(model, dict):
+        model = answer.get("spec")
+    if isinstance(model, dict):
+        _prepare(model, panel_rows)
+    return answer
+
+
+def _prepare(model: dict[str, Any], panel_rows: int | None) -> None:
+    model["refresh"] = ""
+    if isinstance(model.get("timeSettings"), dict):
+        model["timeSettings"]["autoRefresh"] = ""
+    panels = model.get("panels")
+    if not isinstance(panels, list):
+        return
+    opened = _opened([panel for panel in panels if isinstance(panel, dict)])
+    model["panels"] = opened if panel_rows is None else _stacked(opened, panel_rows)
+
+
+def _opened(panels: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Move the panels of collapsed rows out, pushing down what stands below them.
+
+    Right for rows that repeat, too: the front-ends clone an open row with what follows it.
+    """
+    shift = 0
+    result: list[dict[str, Any]] = []
+    for panel in sorted(panels, key=lambda item: _position(item)[1::-1]):
+        _move(panel, shift)
+        result.append(panel)
+        inner = panel.get("panels")
+        if panel.get("type") != "row" or not panel.get("collapsed") or not isinstance(inner, list):
+            continue
+        inner = [child for child in inner if isinstance(child, dict)]
+        panel["collapsed"] = False
+        panel["panels"] = []
+        if not inner:
+            continue
+        top = min(_position(child)[1] for child in inner)
+        below = _position(panel)[1] + 1
+        for child in inner:
+            _move(child, below - top)
+        result += inner
+        shift += max(_position(child)[1] + _position(child)[3] for child in inner) - below
+    return result
+
+
+def _stacked(panels: list[dict[str, Any]], height: int) -> list[dict[str, Any]]:
+    """One panel under the other at full width; rows stay as headings."""
+    y = 0
+    for panel in panels:
+        tall = 1 if panel.get("type") == "row" else height
+        panel["gridPos"] = {"x": 0, "y": y, "w": GRID_COLUMNS, "h": tall}
+        if panel.get("repeat"):
+            panel["repeatDirection"] = "v"
+        y += tall
+    return panels
+
+
+def _position(panel: Mapping[str, Any]) -> tuple[int, int, int, int]:
+    spot = panel.get("gridPos")
+    spot = spot if isinstance(spot, dict) else {}
+    return tuple(int(spot.get(name) or 0) for name in ("x", "y", "w", "h"))  # type: ignore[return-value]  # four names, four numbers
+
+
+def _move(panel: dict[str, Any], down: int) -> None:
+    x, y, w, h = _position(panel)
+    panel["gridPos"] = {"x": x, "y": y + down, "w": w, "h": h}
+
+
+def panel_count(model: Mapping[str, Any]) -> int | None:
+    """Return how many panels the model draws at least; None where its shape does not say."""
+    panels = model.get("panels")
+    if not isinstance(panels, list):
+        return None
+    rows = [panel for panel in panels if isinstance(panel, dict)]
+    inner = sum(len(row.get("panels") or []) for row in rows if row.get("type") == "row")
+    return inner + sum(row.get("type") != "row" for row in rows)
+
+
+def guessed_height(model: Mapping[str, Any]) -> int:
+    """Return the height in pixels that the grid will need, before repeats are known."""
+    panels = model.get("panels")
+    bottoms = [
+        _position(panel)[1] + _position(panel)[3]
+        for panel in (panels if isinstance(panels, list) else [])
+        if isinstance(panel, dict)
+    ]
+    return max(bottoms, default=20) * 38

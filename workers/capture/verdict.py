@@ -1,0 +1,116 @@
+"""The verdict: what a capture knows of each panel, decided from what page and gateway saw."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+OK, NO_DATA, ERROR, MISSING_PLUGIN, TIMED_OUT = (
+    "ok",
+    "no data",
+    "error",
+    "missing plugin",
+    "timed out",
+)
+STATES = (OK, NO_DATA, ERROR, MISSING_PLUGIN, TIMED_OUT)
+#: A panel without rows is an answer; these are not.
+AMISS = (ERROR, MISSING_PLUGIN, TIMED_OUT)
+
+#: What a page may make us keep of one message, and of how many panels.
+MESSAGE_LIMIT = 500
+PANEL_LIMIT = 5000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    """One panel: `milliseconds` is when it was seen ready, counted from the navigation."""
+
+    key: str
+    title: str
+    type: str
+    state: str
+    message: str = ""
+    milliseconds: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """All panels of a capture, and what concerns the page as a whole."""
+
+    panels: tuple[Panel, ...]
+    #: "external content blocked: tiles.example.com", "a panel tried to change something: …"
+    remarks: tuple[str, ...] = ()
+    queries: int = 0
+    failed_queries: int = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether every panel shows what it should."""
+        return not any(panel.state in AMISS for panel in self.panels)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """One line for each panel that is amiss, for the mail and the document."""
+        return tuple(
+            f"{panel.title or panel.key}: {panel.state}"
+            + (f" ({panel.message})" if panel.message else "")
+            for panel in self.panels
+            if panel.state in AMISS
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values, with the summary that lists show."""
+        counts = {state: sum(panel.state == state for panel in self.panels) for state in STATES}
+        return {**asdict(self), "complete": self.complete, "counts": counts}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """The inverse of `to_json`."""
+        return cls(
+            panels=tuple(Panel(**panel) for panel in value["panels"]),
+            remarks=tuple(value["remarks"]),
+            queries=value["queries"],
+            failed_queries=value["failed_queries"],
+        )
+
+
+def judge(
+    seen: Sequence[Mapping[str, Any]],
+    ready_at: Mapping[str, int],
+    *,
+    remarks: Sequence[str] = (),
+    queries: int = 0,
+    failed_queries: int = 0,
+) -> Verdict:
+    """Turn the page's last word on its panels into a verdict.
+
+    `seen` comes from a page that may be hostile, so nothing in it is trusted to have its type.
+    """
+    panels = []
+    for item in list(seen)[:PANEL_LIMIT]:
+        key = _text(item.get("key"))
+        state = item.get("state")
+        panels.append(
+            Panel(
+                key=key,
+                title=_text(item.get("title")),
+                type=_text(item.get("type")),
+                state=str(state) if state in STATES else TIMED_OUT,
+                message=_text(item.get("message")),
+                milliseconds=ready_at.get(key),
+            )
+        )
+    return Verdict(
+        panels=tuple(panels),
+        remarks=tuple(remarks),
+        queries=queries,
+        failed_queries=failed_queries,
+    )
+
+
+def _text(value: object) -> str:
+    text = value if isinstance(value, str) else ""
+    return " ".join("".join(c for c in text if c.isprintable() or c.isspace()).split())[
+        :MESSAGE_LIMIT
+    ]
