@@ -83,6 +83,15 @@ def failed(conn: Connection, capture_id: int, cause: str) -> None:
     )
 
 
+def fail_open(conn: Connection, run_id: int) -> None:
+    """End the captures of a run that has failed for another's sake."""
+    conn.execute(
+        "UPDATE capture SET state = 'failed', cause = coalesce(cause, %s) "
+        "WHERE run_id = %s AND state IN ('queued', 'rendering')",
+        ["The run ended before this dashboard was captured.", run_id],
+    )
+
+
 def all_done(conn: Connection, run_id: int) -> bool:
     """Say whether every capture of the run is done.
 

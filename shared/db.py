@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -82,3 +83,11 @@ def translated() -> Iterator[None]:
     except (psycopg.OperationalError, errors.InternalError_, PoolTimeout) as exc:
         detail = str(exc).strip().partition("\n")[0]
         raise DatabaseAway(f"The database does not answer: {detail}") from exc
+
+
+def clock(conn: Connection) -> dt.datetime:
+    """Return the database's time: the one clock that all processes agree on."""
+    row = conn.execute("SELECT clock_timestamp() AS now").fetchone()
+    assert row is not None  # noqa: S101 - a SELECT of a function always gives a row
+    now: dt.datetime = row["now"]
+    return now

@@ -40,3 +40,20 @@ def migrate(database_url: str) -> list[str]:
             return [migration.id for migration in pending]
         finally:
             backend.connection.close()
+
+
+def pending(database_url: str) -> list[str]:
+    """Return the ids of the migrations that `migrate` would apply; change nothing.
+
+    Raises `DatabaseAway` when the database cannot be reached.
+    """
+    folder = resources.files("shared") / "migrations"
+    known = sorted(
+        file.name.removesuffix(".sql") for file in folder.iterdir() if file.name.endswith(".sql")
+    )
+    with db.connect(database_url, application="broadsheet-migrate") as conn, db.translated():
+        row = conn.execute("SELECT to_regclass('_yoyo_migration') IS NOT NULL AS any").fetchone()
+        if not (row and row["any"]):
+            return known
+        rows = conn.execute("SELECT migration_id FROM _yoyo_migration").fetchall()
+    return [name for name in known if name not in {row["migration_id"] for row in rows}]

@@ -14,7 +14,8 @@ import celery
 from celery.exceptions import CeleryError
 from kombu.exceptions import KombuError, OperationalError
 
-from shared import log
+from shared import db, log, tasks
+from shared.db import Pool
 from shared.settings import Settings
 from shared.tasks import Ring
 
@@ -27,7 +28,6 @@ TASK_NAMES = {kind: f"broadsheet.{kind}" for kind in QUEUES}
 #: Redis keeps a list per priority and reads 0 first, so what a person waits for goes ahead.
 PRIORITIES = {"interactive": 0, "scheduled": 5}
 
-LAST_RESORT = 600
 logger = log.get(__name__)
 
 
@@ -104,3 +104,16 @@ class Bell:
                 break
             rung.append(ring.task_id)
         return rung
+
+
+def announce(pool: Pool, bell: Bell, rings: Sequence[Ring]) -> None:
+    """Ring for tasks that were just committed, and note which messages went out.
+
+    To be called after the commit, never inside the transaction that inserted them.
+    """
+    if not rings:
+        return
+    rung = bell.ring(rings)
+    if rung:
+        with db.transaction(pool) as conn:
+            tasks.published(conn, rung)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from psycopg.types.json import Jsonb
@@ -84,8 +84,11 @@ def insert(conn: Connection, new: NewRun) -> tuple[int, list[Ring]] | None:
     """Store a run with a capture and a render task for each of its dashboards.
 
     Returns its id and the rings to send after the commit, or None when the slot already has a
-    run: whoever comes second does nothing.
+    run: whoever comes second does nothing. A spec without dashboards fails at once, since no
+    task would ever end it.
     """
+    if new.state == "queued" and not new.spec.dashboards:
+        new = replace(new, state="failed", cause="The report has no dashboard.")
     row = conn.execute(
         INSERT,
         {

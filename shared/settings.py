@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -95,8 +96,7 @@ class _Environment(FileAwareEnv):
         if not path:
             return self.source.get(env_key, default)
         try:
-            with open(path, encoding="utf-8") as file:
-                return file.read().strip()
+            return Path(path).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as exc:
             # environs only turns ValueErrors of parsing into faults, and this one comes before.
             raise SettingsError(f"{env_key}_FILE names {path!r}, which is not readable.") from exc

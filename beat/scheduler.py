@@ -1,0 +1,88 @@
+"""How Celery calls us: `celery -A beat.app beat -S beat.scheduler:ReportScheduler`."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import psycopg
+from celery.beat import Scheduler
+
+from shared import db, log, reports
+from shared.db import Connection, Pool
+from shared.errors import DatabaseAway
+from shared.queue import Bell
+from shared.settings import Settings
+
+from beat.tick import LONGEST_SLEEP, run_tick
+
+logger = log.get(__name__)
+
+
+class ReportScheduler(Scheduler):  # type: ignore[misc]  # Celery has no annotations
+    """Ticks; and between ticks waits for the next slot or for the API's word of an edit.
+
+    Celery's own entries are not used: they would fire in every beat. Nothing raised here may
+    reach Celery, which would end the process.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._pool: Pool | None = None
+        self._listener: Connection | None = None
+        super().__init__(*args, **kwargs)
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that `beat.app` put on the Celery app."""
+        settings: Settings = self.app.settings
+        return settings
+
+    def setup_schedule(self) -> None:
+        """Have no entries: the schedule is in the database."""
+
+    def tick(self, *_: Any, **__: Any) -> float:
+        """Do one tick and wait; return 0, since the waiting is done."""
+        try:
+            pool = self._pool or self._open()
+            self._wait(run_tick(pool, Bell(self.app), self.settings))
+        except DatabaseAway as exc:
+            logger.error("beat.database_away", error=exc.message)  # noqa: TRY400 - a traceback says nothing here
+            time.sleep(LONGEST_SLEEP)
+        except Exception:
+            logger.exception("beat.tick_broke")
+            time.sleep(LONGEST_SLEEP)
+        return 0
+
+    def close(self) -> None:
+        """Close what is open; Celery may call this twice."""
+        if self._listener:
+            self._listener.close()
+        if self._pool:
+            self._pool.close()
+        self._listener = self._pool = None
+        super().close()
+
+    def _open(self) -> Pool:
+        self._pool = db.open_pool(
+            self.settings.database_url, max_size=2, application="broadsheet-beat"
+        )
+        return self._pool
+
+    def _wait(self, seconds: float) -> None:
+        """Sleep, unless an edit moves the earliest slot."""
+        try:
+            if self._listener is None or self._listener.closed:
+                self._listener = db.connect(
+                    self.settings.database_url, autocommit=True, application="broadsheet-beat"
+                )
+                self._listener.execute(f"LISTEN {reports.CHANGED}")
+            for _ in self._listener.notifies(timeout=seconds, stop_after=1):
+                pass
+        except psycopg.Error as exc:
+            self._listener = None
+            raise DatabaseAway(str(exc)) from exc
+
+    @property
+    def info(self) -> str:
+        """What Celery prints when beat starts."""
+        return "    . schedule -> reports in Postgres"

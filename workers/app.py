@@ -1,0 +1,99 @@
+"""The Celery app of the workers: `celery -A workers.app worker -Q render` (or `-Q deliver`).
+
+What a process needs (pool, browser, mailer) is made by the pool child that runs the tasks, at
+its first task: nothing that holds a connection may cross the fork.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Any
+
+import celery
+from celery import signals
+
+from shared import db, log, process, queue
+from shared.queue import Bell
+from shared.settings import Settings
+from workers import chromium
+from workers.capture.browser import Browser
+from workers.capture.request import Captured, CaptureRequest
+from workers.mail import Mailer
+from workers.pipeline import Deps
+
+logger = log.get(__name__)
+
+
+class Hand:
+    """What one pool child works with: made at first use, closed with the child."""
+
+    def __init__(self, settings: Settings, app: celery.Celery) -> None:
+        self.settings = settings
+        self.app = app
+        self._deps: Deps | None = None
+        self._browser: Browser | None = None
+        self._pid = 0
+
+    def deps(self) -> Deps:
+        """Return this process's tools, making them first if it is a new child."""
+        if self._deps is None or self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._browser = None
+            self._deps = Deps(
+                settings=self.settings,
+                # The task itself and the thread that renews its lease.
+                pool=db.open_pool(
+                    self.settings.database_url, max_size=3, application="broadsheet-worker"
+                ),
+                bell=Bell(self.app),
+                render=self.capture,
+                mailer=Mailer(self.settings),
+                owner=f"{socket.gethostname()}:{os.getpid()}",
+            )
+        return self._deps
+
+    def capture(self, request: CaptureRequest) -> Captured:
+        """Capture with the warm browser; raises like `Browser.capture`, and `BrowserMissing`."""
+        if self._browser is None:
+            program = chromium.find(self.settings.chromium, os.environ)
+            self._browser = Browser(self.settings, program.path)
+        return self._browser.capture(request)
+
+    def close(self) -> None:
+        """End browser, mail connection and pool of this child."""
+        if self._deps is None or self._pid != os.getpid():
+            return
+        if self._browser:
+            self._browser.close()
+        self._deps.mailer.close()
+        self._deps.pool.close()
+        self._deps = self._browser = None
+
+
+def create_app(settings: Settings) -> celery.Celery:
+    """Return the Celery app with our tasks and the hooks that open and close a child's tools."""
+    app = queue.make_celery("broadsheet-workers", settings, include=["workers.tasks"])
+    hand = Hand(settings, app)
+    app.hand = hand
+
+    def keep_our_logging(**_: Any) -> None:
+        """Celery sets up logging of its own unless somebody listens to this signal."""
+
+    def close(**_: Any) -> None:
+        hand.close()
+
+    signals.setup_logging.connect(keep_our_logging, weak=False)
+    signals.worker_process_shutdown.connect(close, weak=False)
+    # The pools that run tasks in the worker's own process have no children to shut down.
+    signals.worker_shutdown.connect(close, weak=False)
+    return app
+
+
+# Celery's `-A workers.app` imports this module and wants an app; `workers.tasks` finds it there.
+app = create_app(
+    process.begin(
+        "worker", os.environ, "database_url", "redis_url", "grafana_url", "grafana_token",
+        "smtp_host",
+    )  # fmt: skip
+)

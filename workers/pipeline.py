@@ -1,0 +1,441 @@
+"""The story of a run, told by the three steps that workers take: render, assemble, deliver.
+
+Each step takes a task by its id, commits, leaves the database to work, and stores what came of
+it in one transaction that also ends the task and adds the next ones. A step that finds its task
+gone or taken does nothing, so every message may arrive twice; a step that fails is tried again
+or given up in `_setback`, the only place that decides so.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from shared import (
+    captures,
+    db,
+    deliveries,
+    documents,
+    log,
+    queue,
+    report_settings,
+    runs,
+    setbacks,
+    tasks,
+)
+from shared.captures import Capture
+from shared.db import Connection, Pool
+from shared.documents import Document
+from shared.errors import BroadsheetError, DatabaseAway, LostLease
+from shared.queue import Bell
+from shared.runs import Run
+from shared.settings import Settings
+from shared.tasks import Claim, Ring
+from workers import assemble as assembly
+from workers import messages, retry
+from workers.capture.request import Captured, CaptureRequest
+from workers.capture.verdict import Verdict
+from workers.heartbeat import beating
+from workers.mail import Attachment, Mailer, MailRefused, MailStopped, MailUnknown
+from workers.messages import Letter, Sheet
+
+logger = log.get(__name__)
+
+Renderer = Callable[[CaptureRequest], Captured]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deps:
+    """What the steps stand on. `owner` names this process in leases and logs."""
+
+    settings: Settings
+    pool: Pool
+    bell: Bell
+    render: Renderer
+    mailer: Mailer
+    owner: str
+
+
+# -- 1. render: one dashboard of a run ------------------------------------------------------
+
+
+def render(task_id: int, deps: Deps) -> None:
+    """Capture one dashboard and store what came out; the last one of a run calls for assembly."""
+    claim = _take(task_id, "render", deps)
+    if claim is None:
+        return
+    with _setback(claim, deps):
+        with db.transaction(deps.pool) as conn:
+            capture, run = _capture_of(conn, claim)
+            runs.start(conn, run.id)
+            captures.start(conn, capture.id, claim.attempt)
+            branding = report_settings.get(conn, run.org_id).body
+        request = _request(run, capture, branding)
+        with beating(deps.pool, claim):
+            captured = deps.render(request)
+        with db.transaction(deps.pool) as conn:
+            rings = _store_capture(conn, claim, captured)
+        logger.info(
+            "capture.done",
+            dashboard=request.uid,
+            complete=captured.verdict.complete,
+            **captured.timings,
+        )
+        queue.announce(deps.pool, deps.bell, rings)
+
+
+def _request(run: Run, capture: Capture, branding: Any) -> CaptureRequest:
+    spec = run.spec
+    dashboard = spec.dashboards[capture.position]
+    # One page load serves all outputs, so a report with both has the PDF's theme.
+    theme = str(branding.get("pdfTheme" if "pdf" in spec.formats else "embeddedImageTheme") or "")
+    return CaptureRequest(
+        uid=dashboard.uid,
+        at=run.scheduled_for,
+        time_from=dashboard.time_from,
+        time_to=dashboard.time_to,
+        time_zone=spec.time_zone,
+        variables=dashboard.variables,
+        formats=spec.formats,
+        orientation=spec.orientation,
+        layout=spec.layout,
+        theme=theme if theme in ("light", "dark") else "light",
+        scale_factor=spec.scale_factor,
+    )
+
+
+def _store_capture(conn: Connection, claim: Claim, captured: Captured) -> list[Ring]:
+    tasks.complete(conn, claim)
+    capture_id = claim.capture_id or 0
+    documents.drop_of_capture(conn, capture_id)
+    title = captured.facts.title
+    if captured.pdf is not None:
+        documents.put(conn, claim.run_id, "pdf", title, captured.pdf, capture_id=capture_id)
+    if captured.image is not None:
+        documents.put(conn, claim.run_id, "image", title, captured.image, capture_id=capture_id)
+    for table in captured.tables:
+        content = assembly.csv_file(table)
+        documents.put(conn, claim.run_id, "csv", table.title, content, capture_id=capture_id)
+    captures.done(
+        conn,
+        capture_id,
+        facts=captured.facts.to_json(),
+        verdict=captured.verdict.to_json(),
+        timings=captured.timings,
+    )
+    if not captures.all_done(conn, claim.run_id):
+        return []
+    ring = tasks.insert(conn, "assemble", claim.run_id, lane=claim.lane)
+    return [ring] if ring else []
+
+
+# -- 2. assemble: the captures of a run become documents and a letter -----------------------
+
+
+def assemble(task_id: int, deps: Deps) -> None:
+    """Join the pages, write the letter, and add a delivery per recipient."""
+    claim = _take(task_id, "assemble", deps)
+    if claim is None:
+        return
+    with _setback(claim, deps):
+        began = time.monotonic()
+        with db.transaction(deps.pool) as conn:
+            run = _run_of(conn, claim)
+            sheets = captures.of_run(conn, run.id)
+            parts = {sheet.id: _contents(conn, sheet.id) for sheet in sheets}
+            branding = report_settings.get(conn, run.org_id).body
+        now = dt.datetime.now(dt.UTC)
+        with beating(deps.pool, claim):
+            files = _files(run, sheets, parts, branding, now)
+        with db.transaction(deps.pool) as conn:
+            rings = _store_documents(conn, claim, run, sheets, files, branding, now, began, deps)
+        logger.info("run.assembled", documents=len(files))
+        queue.announce(deps.pool, deps.bell, rings)
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    kind: str
+    name: str
+    content: bytes
+
+
+def _contents(conn: Connection, capture_id: int) -> list[tuple[Document, bytes]]:
+    return [
+        (part, documents.content(conn, part.id)) for part in documents.parts(conn, capture_id)
+    ]
+
+
+def _files(
+    run: Run,
+    sheets: list[Capture],
+    parts: dict[int, list[tuple[Document, bytes]]],
+    branding: Any,
+    now: dt.datetime,
+) -> list[_File]:
+    """Make the documents: the PDF (or one per dashboard), then images, then tables."""
+    letterhead = assembly.Letterhead.from_settings(
+        branding, report=run.spec.name, made=now, show_variables=run.spec.show_variables
+    )
+    chapters = [
+        _chapter(sheet, content)
+        for sheet in sheets
+        for part, content in parts[sheet.id]
+        if part.kind == "pdf"
+    ]
+    files: list[_File] = []
+    if chapters and (run.spec.combine or len(chapters) == 1):
+        name = documents.stem(run.spec.name, run.scheduled_for)
+        files.append(_File("pdf", f"{name}.pdf", assembly.pdf(chapters, letterhead)))
+    else:
+        for chapter in chapters:
+            name = documents.stem(chapter.title, run.scheduled_for)
+            files.append(_File("pdf", f"{name}.pdf", assembly.pdf([chapter], letterhead)))
+    for suffix, kind in (("png", "image"), ("csv", "csv")):
+        files += [
+            _File(kind, f"{documents.stem(part.name, run.scheduled_for)}.{suffix}", content)
+            for sheet in sheets
+            for part, content in parts[sheet.id]
+            if part.kind == kind
+        ]
+    return _distinct(files)
+
+
+def _distinct(files: list[_File]) -> list[_File]:
+    """Number the names that occur twice: a mail with two files of one name loses one of them."""
+    taken: set[str] = set()
+    result = []
+    for file in files:
+        name, count = file.name, 1
+        while name in taken:
+            count += 1
+            stem, _, suffix = file.name.rpartition(".")
+            name = f"{stem}-{count}.{suffix}"
+        taken.add(name)
+        result.append(_File(file.kind, name, file.content))
+    return result
+
+
+def _chapter(sheet: Capture, content: bytes) -> assembly.Chapter:
+    facts = sheet.facts
+    return assembly.Chapter(
+        pdf=content,
+        title=facts["title"],
+        time_from=dt.datetime.fromisoformat(facts["from"]),
+        time_to=dt.datetime.fromisoformat(facts["to"]),
+        time_zone=facts["timeZone"],
+        variables=facts["variables"],
+        notes=_verdict(sheet).notes,
+    )
+
+
+def _verdict(sheet: Capture) -> Verdict:
+    return Verdict.from_json({key: (sheet.verdict or {})[key] for key in VERDICT_FIELDS})
+
+
+VERDICT_FIELDS = ("panels", "remarks", "queries", "failed_queries")
+
+
+def _store_documents(
+    conn: Connection,
+    claim: Claim,
+    run: Run,
+    sheets: list[Capture],
+    files: list[_File],
+    branding: Any,
+    now: dt.datetime,
+    began: float,
+    deps: Deps,
+) -> list[Ring]:
+    tasks.complete(conn, claim)
+    for file in files:
+        documents.put(conn, run.id, file.kind, file.name, file.content)
+    documents.drop_parts(conn, run.id)
+    settings = deps.settings
+    letter = messages.compose(
+        run.spec,
+        [_mail_sheet(sheet) for sheet in sheets],
+        documents.of_run(conn, run.id),
+        branding=branding.get("branding") or {},
+        slot=run.scheduled_for,
+        now=now,
+        grafana_public_url=settings.grafana_public_url or settings.grafana_url,
+        max_attachment_bytes=settings.max_attachment_size_mb * 1024 * 1024,
+    )
+    milliseconds = (time.monotonic() - began) * 1000
+    if not runs.rendered(conn, run.id, letter.to_json(), milliseconds):
+        raise LostLease
+    domain = settings.smtp_from.rpartition("@")[2].strip(" >") or "localhost"
+    rings = deliveries.insert(conn, run.id, run.spec.recipients, domain=domain, lane=claim.lane)
+    if not run.spec.recipients:
+        # An export: whoever asked for it fetches the documents.
+        deliveries.settle_run(conn, run.id)
+    return rings
+
+
+def _mail_sheet(sheet: Capture) -> Sheet:
+    facts = sheet.facts
+    return Sheet(
+        uid=facts["uid"],
+        title=facts["title"],
+        url_path=facts["path"],
+        time_from=dt.datetime.fromisoformat(facts["from"]),
+        time_to=dt.datetime.fromisoformat(facts["to"]),
+        notes=_verdict(sheet).notes,
+    )
+
+
+# -- 3. deliver: one mail to one recipient --------------------------------------------------
+
+
+def deliver(task_id: int, deps: Deps) -> None:
+    """Send one mail, and never twice: `dot` is committed before the server may accept it."""
+    claim = _take(task_id, "deliver", deps)
+    if claim is None:
+        return
+    with _setback(claim, deps):
+        with db.transaction(deps.pool) as conn:
+            run = _run_of(conn, claim)
+            delivery = deliveries.get(conn, claim.delivery_id or 0)
+            if delivery is None or not deliveries.start(conn, delivery.id, claim.attempt):
+                tasks.complete(conn, claim)
+                deliveries.settle_run(conn, run.id)
+                return
+            letter = Letter.from_json(run.mail or {})
+            attachments = _attachments(conn, run, letter)
+        message = deps.mailer.build(
+            letter,
+            recipient=delivery.recipient,
+            message_id=delivery.message_id,
+            attachments=attachments,
+        )
+
+        def before_dot() -> bool:
+            """Say whether the mail may go out: the lease must still be ours."""
+            with db.transaction(deps.pool) as conn:
+                return tasks.renew(conn, claim) and deliveries.mark_dot(conn, delivery.id)
+
+        try:
+            with beating(deps.pool, claim):
+                accepted = deps.mailer.send(
+                    message, recipient=delivery.recipient, before_dot=before_dot
+                )
+        except MailUnknown as exc:
+            _finish_delivery(deps, claim, "unknown", None, exc.message)
+        except MailRefused as exc:
+            _refused(deps, claim, exc, run.rendered_at)
+        except MailStopped as exc:
+            raise LostLease from exc
+        else:
+            _finish_delivery(deps, claim, "sent", accepted.code, None)
+
+
+def _attachments(conn: Connection, run: Run, letter: Letter) -> list[Attachment]:
+    inline = {document_id: content_id for content_id, document_id in letter.images}
+    wanted = [*letter.attachments, *(item for item in inline if item not in letter.attachments)]
+    known = {document.id: document for document in documents.of_run(conn, run.id)}
+    return [
+        Attachment(
+            name=known[document_id].name,
+            media_type=known[document_id].media_type,
+            content=documents.content(conn, document_id),
+            content_id=inline.get(document_id),
+        )
+        for document_id in wanted
+        if document_id in known
+    ]
+
+
+def _finish_delivery(
+    deps: Deps, claim: Claim, state: str, code: int | None, cause: str | None
+) -> None:
+    with db.transaction(deps.pool) as conn:
+        tasks.complete(conn, claim)
+        deliveries.finish(conn, claim.delivery_id or 0, state, code, cause)
+        ended = deliveries.settle_run(conn, claim.run_id)
+    logger.info("delivery.ended", state=state, code=code, cause=cause)
+    if ended:
+        logger.info("run.ended", state=ended)
+
+
+def _refused(deps: Deps, claim: Claim, error: MailRefused, since: dt.datetime | None) -> None:
+    age = (dt.datetime.now(dt.UTC) - since).total_seconds() if since else 0.0
+    attempts = deps.settings.max_attempts
+    wait = retry.decide(error, claim.attempt, attempts, age=age, jitter=random.random())  # noqa: S311 - spreads load, keeps no secret
+    if wait is None:
+        _finish_delivery(deps, claim, "failed", error.code, error.message)
+        return
+    with db.transaction(deps.pool) as conn:
+        tasks.release(conn, claim, after=wait)
+        deliveries.retry(conn, claim.delivery_id or 0, error.code, error.message)
+    logger.warning("delivery.again", after=round(wait), code=error.code, cause=error.message)
+
+
+# -- what the three have in common ----------------------------------------------------------
+
+
+def _take(task_id: int, kind: str, deps: Deps) -> Claim | None:
+    with db.transaction(deps.pool) as conn:
+        claim = tasks.claim(conn, task_id, kind, deps.owner)
+    if claim is None:
+        logger.debug("task.not_ours", task_id=task_id, kind=kind)
+    return claim
+
+
+def _run_of(conn: Connection, claim: Claim) -> Run:
+    run = runs.get(conn, claim.run_id)
+    if run is None or run.finished_at is not None:
+        # Cancelled between the claim and now; its tasks are gone with it.
+        raise LostLease
+    return run
+
+
+def _capture_of(conn: Connection, claim: Claim) -> tuple[Capture, Run]:
+    capture = captures.get(conn, claim.capture_id or 0)
+    if capture is None:
+        raise LostLease
+    return capture, _run_of(conn, claim)
+
+
+@contextmanager
+def _setback(claim: Claim, deps: Deps) -> Iterator[None]:
+    """Turn any error of a step into another attempt or the end of the run, told in its row.
+
+    When the database is what failed, nothing can be told now: the lease runs out and beat finds
+    the task. Anything that is no error (a shutdown) passes through with the same effect.
+    """
+    with log.bind(run_id=claim.run_id, task_id=claim.task_id, attempt=claim.attempt):
+        try:
+            yield
+        except LostLease:
+            logger.warning("task.lost", kind=claim.kind)
+        except DatabaseAway as exc:
+            logger.error("task.left", kind=claim.kind, error=exc.message)  # noqa: TRY400 - the cause is outside, a traceback says nothing
+        except Exception as exc:
+            cause = exc.message if isinstance(exc, BroadsheetError) else f"Unexpected: {exc!r}"
+            if not isinstance(exc, BroadsheetError):
+                logger.exception("task.broke", kind=claim.kind)
+            _again_or_never(claim, deps, exc, cause)
+
+
+def _again_or_never(claim: Claim, deps: Deps, error: Exception, cause: str) -> None:
+    jitter = random.random()  # noqa: S311 - spreads load, keeps no secret
+    wait = retry.decide(error, claim.attempt, deps.settings.max_attempts, jitter=jitter)
+    try:
+        with db.transaction(deps.pool) as conn:
+            if wait is None:
+                setbacks.give_up(conn, claim, cause)
+            else:
+                setbacks.try_again(conn, claim, cause, after=wait)
+    except (LostLease, DatabaseAway) as exc:
+        logger.warning("task.left", kind=claim.kind, error=exc.message)
+        return
+    if wait is None:
+        logger.error("run.failed" if claim.kind != "deliver" else "delivery.failed", cause=cause)
+    else:
+        logger.warning("task.again", kind=claim.kind, after=round(wait, 1), cause=cause)
