@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 
+from beat.plan import Plan, plan
 from shared import log, reports, runs
 from shared.db import Connection
 from shared.reports import EXPIRED, SCHEDULED, Report
 from shared.runs import NewRun
 from shared.tasks import Ring
-
-from beat.plan import Plan, plan
 
 logger = log.get(__name__)
 
@@ -24,7 +23,9 @@ TOO_LATE = "No beat was there within the catch-up time."
 OVERLAP = "The previous run of this report had not ended."
 
 
-def claim_batch(conn: Connection, now: dt.datetime, catchup: dt.timedelta) -> tuple[int, list[Ring]]:
+def claim_batch(
+    conn: Connection, now: dt.datetime, catchup: dt.timedelta
+) -> tuple[int, list[Ring]]:
     """Claim up to `BATCH` due reports; return their number and the rings to send after commit.
 
     Any number of beats may do so at once: `SKIP LOCKED` shares the reports out, and the unique

@@ -8,13 +8,12 @@ from typing import Any
 import psycopg
 from celery.beat import Scheduler
 
+from beat.tick import LONGEST_SLEEP, run_tick
 from shared import db, log, reports
 from shared.db import Connection, Pool
 from shared.errors import DatabaseAway
 from shared.queue import Bell
 from shared.settings import Settings
-
-from beat.tick import LONGEST_SLEEP, run_tick
 
 logger = log.get(__name__)
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import datetime as dt
 
+from beat import claim, sweep
 from shared import db, log, queue, reports, tasks
 from shared.db import Pool
 from shared.queue import Bell
 from shared.settings import Settings
-
-from beat import claim, sweep
 
 logger = log.get(__name__)
 

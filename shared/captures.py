@@ -44,7 +44,7 @@ def of_run(conn: Connection, run_id: int) -> list[Capture]:
 
 
 def start(conn: Connection, capture_id: int, attempt: int) -> None:
-    """queued → rendering; `cause` keeps what the previous attempt failed of."""
+    """Queued → rendering; `cause` keeps what the previous attempt failed of."""
     conn.execute(
         "UPDATE capture SET state = 'rendering', attempts = %s WHERE id = %s "
         "AND state IN ('queued', 'rendering')",
@@ -53,7 +53,7 @@ def start(conn: Connection, capture_id: int, attempt: int) -> None:
 
 
 def again(conn: Connection, capture_id: int, cause: str) -> None:
-    """rendering → queued, noting why this attempt came to nothing."""
+    """Rendering → queued, noting why this attempt came to nothing."""
     conn.execute(
         "UPDATE capture SET state = 'queued', cause = %s WHERE id = %s AND state = 'rendering'",
         [cause, capture_id],
@@ -68,7 +68,7 @@ def done(
     verdict: Mapping[str, Any],
     timings: Mapping[str, Any],
 ) -> None:
-    """rendering → done."""
+    """Rendering → done."""
     conn.execute(
         "UPDATE capture SET state = 'done', cause = NULL, facts = %s, verdict = %s, timings = %s "
         "WHERE id = %s",

@@ -72,7 +72,7 @@ def of_run(conn: Connection, run_id: int) -> list[Delivery]:
 
 
 def start(conn: Connection, delivery_id: int, attempt: int) -> bool:
-    """pending | retry | sending → sending; False in any other state."""
+    """Pending | retry | sending → sending; False in any other state."""
     cursor = conn.execute(
         "UPDATE delivery SET state = 'sending', attempts = %s "
         "WHERE id = %s AND state IN ('pending', 'retry', 'sending')",
@@ -82,7 +82,7 @@ def start(conn: Connection, delivery_id: int, attempt: int) -> bool:
 
 
 def mark_dot(conn: Connection, delivery_id: int) -> bool:
-    """sending → dot, to be committed before the final dot is sent; False: do not send it."""
+    """Sending → dot, to be committed before the final dot is sent; False: do not send it."""
     cursor = conn.execute(
         "UPDATE delivery SET state = 'dot' WHERE id = %s AND state = 'sending'", [delivery_id]
     )
@@ -90,7 +90,7 @@ def mark_dot(conn: Connection, delivery_id: int) -> bool:
 
 
 def retry(conn: Connection, delivery_id: int, code: int | None, cause: str) -> None:
-    """sending | dot → retry: the server did not take it, and may later."""
+    """Sending | dot → retry: the server did not take it, and may later."""
     conn.execute(
         "UPDATE delivery SET state = 'retry', smtp_code = %s, cause = %s WHERE id = %s "
         "AND state IN ('sending', 'dot')",

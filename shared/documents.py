@@ -90,9 +90,7 @@ def content(conn: Connection, document_id: int) -> bytes:
 
 def drop_parts(conn: Connection, run_id: int) -> None:
     """Delete the raw output of a run's captures once the documents are made of it."""
-    conn.execute(
-        "DELETE FROM document WHERE run_id = %s AND capture_id IS NOT NULL", [run_id]
-    )
+    conn.execute("DELETE FROM document WHERE run_id = %s AND capture_id IS NOT NULL", [run_id])
 
 
 def drop_of_capture(conn: Connection, capture_id: int) -> None:

@@ -54,8 +54,8 @@ class GrafanaRefused(Permanent):
 
 
 class DashboardNotFound(Permanent):
-    """Dashboard not found"""
+    """Grafana has no such dashboard."""
 
 
 class DashboardForbidden(Permanent):
-    """Access denied to this dashboard"""
+    """Grafana does not let the service account see this dashboard."""

@@ -114,7 +114,9 @@ class Grafana:
                 "Check BROADSHEET_GRAFANA_TOKEN."
             )
         if answer.status_code == httpx.codes.TOO_MANY_REQUESTS or answer.is_server_error:
-            raise GrafanaAway(f"Grafana answered {answer.status_code} to {path}: {_message(answer)}")
+            raise GrafanaAway(
+                f"Grafana answered {answer.status_code} to {path}: {_message(answer)}"
+            )
         return answer
 
     def _json(self, answer: httpx.Response) -> dict[str, Any]:

@@ -19,7 +19,7 @@ def begin(name: str, environ: Mapping[str, str], *required: str) -> Settings:
     must not depend on which machine computes it.
     """
     try:
-        settings = Settings.from_environment(environ).require(*required)
+        settings = Settings.from_environment(environ, needs=required)
     except SettingsError as exc:
         sys.stderr.write(f"broadsheet {name} cannot start:\n{exc.message}\n")
         raise SystemExit(2) from exc

@@ -154,11 +154,12 @@ def _to_row(report: Report) -> dict[str, Any]:
     }
 
 
-WRITTEN = (
-    "name subject message recipients reply_to state frequency interval_frequency interval_amount "
-    "workdays_only day_of_month time_zone start_at end_at dashboards formats options scale_factor "
-    "enable_dashboard_url enable_csv updated next_run_at tzdata"
-).split()
+WRITTEN = [
+    *("name", "subject", "message", "recipients", "reply_to", "state", "frequency"),
+    *("interval_frequency", "interval_amount", "workdays_only", "day_of_month", "time_zone"),
+    *("start_at", "end_at", "dashboards", "formats", "options", "scale_factor"),
+    *("enable_dashboard_url", "enable_csv", "updated", "next_run_at", "tzdata"),
+]
 INSERTED = ["uid", "org_id", "user_id", "created", *WRITTEN]
 
 INSERT = (
@@ -297,9 +298,7 @@ UPDATE report r SET next_run_at = d.next_run_at, state = d.state, tzdata = %(tzd
 """
 
 
-def advance(
-    conn: Connection, slots: Sequence[tuple[int, dt.datetime | None, str]]
-) -> None:
+def advance(conn: Connection, slots: Sequence[tuple[int, dt.datetime | None, str]]) -> None:
     """Set next slot and state of each `(report id, next slot, state)`."""
     conn.execute(
         ADVANCE,

@@ -181,7 +181,7 @@ def active_among(conn: Connection, report_ids: Sequence[int]) -> set[int]:
 
 
 def start(conn: Connection, run_id: int) -> None:
-    """queued → rendering, at the first capture that is taken."""
+    """Queued → rendering, at the first capture that is taken."""
     conn.execute(
         "UPDATE run SET state = 'rendering', started_at = clock_timestamp() "
         "WHERE id = %s AND state = 'queued'",
@@ -190,7 +190,7 @@ def start(conn: Connection, run_id: int) -> None:
 
 
 def rendered(conn: Connection, run_id: int, mail: Mapping[str, Any], milliseconds: float) -> bool:
-    """rendering → delivering, with the mail as assembled; False when the run has ended."""
+    """Rendering → delivering, with the mail as assembled; False when the run has ended."""
     cursor = conn.execute(
         "UPDATE run SET state = 'delivering', rendered_at = clock_timestamp(), mail = %s, "
         "timings = timings || %s WHERE id = %s AND state = 'rendering'",

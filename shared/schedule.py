@@ -51,7 +51,7 @@ _ZONE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*")
 _NO_PLACE = re.compile(r"(posix|right)/.*|posixrules|localtime|Factory")
 
 
-class InvalidSchedule(ValueError):  # noqa: N818  (named for what the caller sent, not for the raise)
+class InvalidSchedule(ValueError):
     """The schedule cannot be used; `field` is its name in the API, `message` a sentence."""
 
     def __init__(self, field: str, message: str) -> None:

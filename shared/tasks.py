@@ -13,9 +13,6 @@ from dataclasses import dataclass
 from shared.db import Connection
 from shared.errors import LostLease
 
-#: A worker renews its lease this often, and is given up when it has not for LEASE seconds.
-HEARTBEAT = 15.0
-LEASE = 60.0
 #: A published task that nobody took is published again after this, doubling each time.
 RING_AGAIN = 30.0
 
@@ -41,6 +38,8 @@ class Claim:
     lane: str
     attempt: int
     owner: str
+    #: Seconds that this worker may go without renewing.
+    lease: float = 0.0
 
 
 INSERT = """
@@ -84,12 +83,12 @@ RETURNING id AS task_id, kind, run_id, capture_id, delivery_id, lane, attempt, o
 """
 
 
-def claim(conn: Connection, task_id: int, kind: str, owner: str) -> Claim | None:
-    """Take the task, or return None: done, taken by another, or not due yet."""
+def claim(conn: Connection, task_id: int, kind: str, owner: str, *, lease: float) -> Claim | None:
+    """Take the task for `lease` seconds, or return None: done, taken by another, or not due."""
     row = conn.execute(
-        CLAIM, {"id": task_id, "kind": kind, "owner": owner, "lease": LEASE}
+        CLAIM, {"id": task_id, "kind": kind, "owner": owner, "lease": lease}
     ).fetchone()
-    return Claim(**row) if row else None
+    return Claim(**row, lease=lease) if row else None
 
 
 MINE = "id = %(id)s AND owner = %(owner)s AND attempt = %(attempt)s"
@@ -104,7 +103,7 @@ def renew(conn: Connection, claim: Claim) -> bool:
     cursor = conn.execute(
         "UPDATE task SET lease_until = clock_timestamp() + make_interval(secs => %(lease)s) "
         f"WHERE {MINE}",
-        {**_fence(claim), "lease": LEASE},
+        {**_fence(claim), "lease": claim.lease},
     )
     return cursor.rowcount == 1
 

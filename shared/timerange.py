@@ -44,7 +44,7 @@ _ISO = re.compile(
 )
 
 
-class InvalidTimeRange(ValueError):  # noqa: N818  (named for what the caller sent, not for the raise)
+class InvalidTimeRange(ValueError):
     """The time range cannot be used; `message` is a sentence that says why."""
 
     def __init__(self, message: str) -> None:

@@ -91,9 +91,5 @@ def create_app(settings: Settings) -> celery.Celery:
 
 
 # Celery's `-A workers.app` imports this module and wants an app; `workers.tasks` finds it there.
-app = create_app(
-    process.begin(
-        "worker", os.environ, "database_url", "redis_url", "grafana_url", "grafana_token",
-        "smtp_host",
-    )  # fmt: skip
-)
+NEEDED = ("database_url", "redis_url", "grafana_url", "grafana_token", "smtp_host")
+app = create_app(process.begin("worker", os.environ, *NEEDED))

@@ -15,8 +15,8 @@ logger = log.get(__name__)
 
 
 @contextmanager
-def beating(pool: Pool, claim: Claim, *, every: float = tasks.HEARTBEAT) -> Iterator[None]:
-    """Renew the lease of `claim` every `every` seconds until the block ends.
+def beating(pool: Pool, claim: Claim) -> Iterator[None]:
+    """Renew the lease of `claim` four times in its length until the block ends.
 
     A lease that is lost stops the renewing and nothing else: the transaction that stores the
     result finds out by itself, in `tasks.complete`.
@@ -24,7 +24,7 @@ def beating(pool: Pool, claim: Claim, *, every: float = tasks.HEARTBEAT) -> Iter
     ended = threading.Event()
 
     def renew() -> None:
-        while not ended.wait(every):
+        while not ended.wait(claim.lease / 4):
             try:
                 with db.transaction(pool) as conn:
                     if not tasks.renew(conn, claim):

@@ -166,9 +166,7 @@ class _File:
 
 
 def _contents(conn: Connection, capture_id: int) -> list[tuple[Document, bytes]]:
-    return [
-        (part, documents.content(conn, part.id)) for part in documents.parts(conn, capture_id)
-    ]
+    return [(part, documents.content(conn, part.id)) for part in documents.parts(conn, capture_id)]
 
 
 def _files(
@@ -381,7 +379,8 @@ def _refused(deps: Deps, claim: Claim, error: MailRefused, since: dt.datetime | 
 
 def _take(task_id: int, kind: str, deps: Deps) -> Claim | None:
     with db.transaction(deps.pool) as conn:
-        claim = tasks.claim(conn, task_id, kind, deps.owner)
+        lease = deps.settings.lease_seconds
+        claim = tasks.claim(conn, task_id, kind, deps.owner, lease=lease)
     if claim is None:
         logger.debug("task.not_ours", task_id=task_id, kind=kind)
     return claim

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-from celery import shared_task
-from celery import current_app
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+from celery import current_app, shared_task
 
 from shared.queue import TASK_NAMES
 from workers import pipeline
 
+F = TypeVar("F", bound=Callable[..., Any])
 
-@shared_task(name=TASK_NAMES["render"])
+
+def _task(kind: str) -> Callable[[F], F]:
+    """Celery's decorator, which has no annotations."""
+    return cast("Callable[[F], F]", shared_task(name=TASK_NAMES[kind]))
+
+
+@_task("render")
 def render(task_id: int) -> None:
     """Capture one dashboard."""
     pipeline.render(task_id, current_app.hand.deps())
 
 
-@shared_task(name=TASK_NAMES["assemble"])
+@_task("assemble")
 def assemble(task_id: int) -> None:
     """Make the documents of a run."""
     pipeline.assemble(task_id, current_app.hand.deps())
 
 
-@shared_task(name=TASK_NAMES["deliver"])
+@_task("deliver")
 def deliver(task_id: int) -> None:
     """Send one mail."""
     pipeline.deliver(task_id, current_app.hand.deps())

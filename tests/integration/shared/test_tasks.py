@@ -40,9 +40,9 @@ def test_a_run_comes_with_a_capture_and_a_task_for_each_dashboard(pool: db.Pool)
 def test_of_two_workers_one_gets_the_task(pool: db.Pool) -> None:
     _, rings = new_run(pool)
     with db.transaction(pool) as conn:
-        first = tasks.claim(conn, rings[0].task_id, "render", "one")
+        first = tasks.claim(conn, rings[0].task_id, "render", "one", lease=60)
     with db.transaction(pool) as conn:
-        second = tasks.claim(conn, rings[0].task_id, "render", "two")
+        second = tasks.claim(conn, rings[0].task_id, "render", "two", lease=60)
     assert first and first.attempt == 1
     assert second is None
 
@@ -50,11 +50,11 @@ def test_of_two_workers_one_gets_the_task(pool: db.Pool) -> None:
 def test_a_worker_whose_lease_was_taken_over_stores_nothing(pool: db.Pool) -> None:
     run_id, rings = new_run(pool)
     with db.transaction(pool) as conn:
-        stale = tasks.claim(conn, rings[0].task_id, "render", "one")
+        stale = tasks.claim(conn, rings[0].task_id, "render", "one", lease=60)
         assert stale
         tasks.release(conn, stale, after=0)
     with db.transaction(pool) as conn:
-        assert tasks.claim(conn, rings[0].task_id, "render", "two")
+        assert tasks.claim(conn, rings[0].task_id, "render", "two", lease=60)
     with pytest.raises(LostLease), db.transaction(pool) as conn:
         runs.finish(conn, run_id, "failed", "the stale worker says so")
         tasks.complete(conn, stale)
@@ -66,11 +66,11 @@ def test_a_worker_whose_lease_was_taken_over_stores_nothing(pool: db.Pool) -> No
 def test_a_task_given_back_for_later_is_not_taken_before(pool: db.Pool) -> None:
     _, rings = new_run(pool)
     with db.transaction(pool) as conn:
-        claim = tasks.claim(conn, rings[0].task_id, "render", "one")
+        claim = tasks.claim(conn, rings[0].task_id, "render", "one", lease=60)
         assert claim
         tasks.release(conn, claim, after=60)
     with db.transaction(pool) as conn:
-        assert tasks.claim(conn, rings[0].task_id, "render", "two") is None
+        assert tasks.claim(conn, rings[0].task_id, "render", "two", lease=60) is None
 
 
 def test_a_task_is_rung_once_and_again_only_when_its_message_must_be_lost(pool: db.Pool) -> None:
@@ -87,7 +87,7 @@ def test_a_task_is_rung_once_and_again_only_when_its_message_must_be_lost(pool: 
 def test_an_expired_lease_is_found(pool: db.Pool) -> None:
     _, rings = new_run(pool)
     with db.transaction(pool) as conn:
-        claim = tasks.claim(conn, rings[0].task_id, "render", "one")
+        claim = tasks.claim(conn, rings[0].task_id, "render", "one", lease=60)
         assert claim
         assert tasks.renew(conn, claim)
         conn.execute("UPDATE task SET lease_until = now() - interval '1 s' WHERE owner = 'one'")

@@ -1,0 +1,292 @@
+"""The command `broadsheet`: what an operator does at a terminal.
+
+Each command is a few lines around a function that lives elsewhere. A fault is one sentence on
+standard error and exit code 1; a mistake in the call or in the settings, exit code 2.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import os
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import click
+
+from shared import db, log, tokens
+from shared.errors import BroadsheetError, SettingsError
+from shared.migrate import migrate as apply_migrations
+from shared.settings import Settings
+
+DURATION = re.compile(r"(\d+)([hdwy])")
+HOURS = {"h": 1, "d": 24, "w": 168, "y": 8760}
+LONGEST_HOURS = 100 * HOURS["y"]
+
+
+class Fault(click.ClickException):
+    """An error of ours as click shows it: its sentences, and nothing around them."""
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print the sentences."""
+        click.echo(self.message, file=file or sys.stderr)
+
+
+class WrongSettings(Fault):
+    """A fault of the call rather than of the world."""
+
+    exit_code = 2
+
+
+class Commands(click.Group):
+    """A group whose commands may raise our errors."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command, and turn what it raises into a `Fault`."""
+        try:
+            return super().invoke(ctx)
+        except SettingsError as exc:
+            raise WrongSettings(exc.message) from exc
+        except BroadsheetError as exc:
+            raise Fault(exc.message) from exc
+        except OSError as exc:
+            raise Fault(f"{exc.strerror or exc}: {exc.filename}") from exc
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="broadsheet", message="broadsheet %(version)s")
+def main() -> None:
+    """Look after a Broadsheet: its database, its tokens, its health.
+
+    Settings come from BROADSHEET_* variables; the README lists them.
+    """
+
+
+@main.command()
+def migrate() -> None:
+    """Bring the database's schema up to date. Safe to run again, and from several machines."""
+    settings = _settings("database_url")
+    applied = apply_migrations(settings.database_url)
+    for name in applied:
+        click.echo(f"applied {name}")
+    if not applied:
+        click.echo("The schema is up to date.")
+
+
+@main.command()
+def doctor() -> None:
+    """Look at everything Broadsheet needs; exit with 1 if anything is amiss."""
+    # Only here and in `render` are browser and mail needed, which take long to import.
+    from workers.doctor import examine  # noqa: PLC0415 - see above
+
+    sound = True
+    for finding in examine(_settings(), os.environ):
+        sound &= finding.sound
+        message = " ".join(finding.message.splitlines())
+        click.echo(f"{'OK' if finding.sound else 'FAULT':<6} {finding.part:<12} {message}")
+    if not sound:
+        sys.exit(1)
+
+
+@main.group(cls=Commands)
+def token() -> None:
+    """Make, list and revoke the tokens that callers of the API show."""
+
+
+@token.command("create")
+@click.argument("name")
+@click.option(
+    "--role",
+    type=click.Choice(tokens.ROLES),
+    help="As in Grafana: Admin may do everything, the others nothing of reporting.",
+)
+@click.option(
+    "--permission",
+    "permissions",
+    multiple=True,
+    metavar="ACTION[=SCOPE]",
+    help="Instead of a role, as in Grafana: reports:read=reports:id:4. Repeatable.",
+)
+@click.option("--org-id", type=click.IntRange(min=1), help="Default: BROADSHEET_GRAFANA_ORG_ID.")
+@click.option("--expires", metavar="TIME", help="12h, 30d, 8w or 1y from now. Default: never.")
+def create_token(
+    name: str,
+    role: str | None,
+    permissions: Sequence[str],
+    org_id: int | None,
+    expires: str | None,
+) -> None:
+    """Make a token called NAME and print it; it cannot be shown again."""
+    if bool(role) == bool(permissions):
+        raise click.UsageError("Give either --role or at least one --permission.")
+    allowed = _permissions(permissions) if permissions else None
+    until = dt.datetime.now(dt.UTC) + _duration(expires) if expires else None
+    settings = _settings("database_url")
+    with _database(settings) as conn:
+        made, secret = tokens.create(
+            conn,
+            org_id=org_id or settings.grafana_org_id,
+            name=name,
+            role=role,
+            permissions=allowed,
+            expires_at=until,
+        )
+    click.echo(secret)
+    click.echo(f"Token {made.id} of organisation {made.org_id}. Keep it: {_end(made)}.", err=True)
+
+
+@token.command("list")
+def list_tokens() -> None:
+    """List all tokens; the secrets themselves are not stored."""
+    with _database(_settings("database_url")) as conn:
+        known = tokens.find(conn)
+    rows = [("ID", "ORG", "NAME", "MAY", "STATE", "LAST USED")]
+    rows += [
+        (
+            str(one.id),
+            str(one.org_id),
+            one.name,
+            one.role or ", ".join(sorted(one.permissions or {})),
+            _end(one),
+            f"{one.last_used_at:%Y-%m-%d %H:%M}" if one.last_used_at else "never",
+        )
+        for one in known
+    ]
+    _table(rows)
+
+
+@token.command("revoke")
+@click.argument("token_id", metavar="ID", type=int)
+def revoke_token(token_id: int) -> None:
+    """Make the token with this ID useless, at once and for good."""
+    with _database(_settings("database_url")) as conn:
+        if not tokens.revoke(conn, token_id):
+            raise Fault(f"There is no token {token_id} that still works.")
+    click.echo(f"Token {token_id} is revoked.")
+
+
+@main.command()
+@click.argument("uid")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True)
+@click.option("--from", "time_from", default="", help="now-7d, for example. Default: as saved.")
+@click.option("--to", "time_to", default="", help="now, for example. Default: as saved.")
+@click.option(
+    "--var", "variables", multiple=True, metavar="NAME=VALUE", help="Repeatable, also per name."
+)
+@click.option(
+    "--orientation",
+    type=click.Choice(["portrait", "landscape"]),
+    default="portrait",
+    show_default=True,
+)
+@click.option("--layout", type=click.Choice(["grid", "simple"]), default="grid", show_default=True)
+@click.option("--theme", type=click.Choice(["light", "dark"]), default="light", show_default=True)
+@click.option("--time-zone", default="UTC", show_default=True, help="Where the dashboard has none.")
+def render(
+    uid: str,
+    output: Path,
+    time_from: str,
+    time_to: str,
+    variables: Sequence[str],
+    orientation: str,
+    layout: str,
+    theme: str,
+    time_zone: str,
+) -> None:
+    """Make a PDF of the dashboard UID, without database, queue or mail.
+
+    Needs BROADSHEET_GRAFANA_URL and BROADSHEET_GRAFANA_TOKEN only.
+    """
+    # Only here and in `doctor` are browser and mail needed, which take long to import.
+    from workers import chromium  # noqa: PLC0415 - see above
+    from workers.capture.browser import Browser  # noqa: PLC0415 - see above
+    from workers.capture.request import CaptureRequest  # noqa: PLC0415 - see above
+
+    chosen = _variables(variables)
+    settings = _settings("grafana_url", "grafana_token")
+    browser = Browser(settings, chromium.find(settings.chromium, os.environ).path)
+    try:
+        captured = browser.capture(
+            CaptureRequest(
+                uid=uid,
+                at=dt.datetime.now(dt.UTC),
+                time_from=time_from,
+                time_to=time_to,
+                time_zone=time_zone,
+                variables=chosen,
+                orientation=orientation,
+                layout=layout,
+                theme=theme,
+            )
+        )
+    finally:
+        browser.close()
+    content = captured.pdf or b""
+    output.write_bytes(content)
+    click.echo(f"{output}  {len(content):,} bytes  {captured.facts.title}")
+    click.echo("  ".join(f"{stage} {spent} ms" for stage, spent in captured.timings.items()))
+    for note in (*captured.verdict.notes, *captured.verdict.remarks):
+        click.echo(f"! {note}", err=True)
+
+
+def _settings(*needs: str) -> Settings:
+    """Return the settings of this process's environment, and keep its log to what is amiss."""
+    settings = Settings.from_environment(os.environ, needs=needs)
+    chosen = "BROADSHEET_LOG_LEVEL" in os.environ
+    quiet = settings if chosen else dataclasses.replace(settings, log_level="WARNING")
+    log.configure(dataclasses.replace(quiet, log_format="text"), process="broadsheet")
+    return settings
+
+
+def _database(settings: Settings) -> db.Connection:
+    return db.connect(settings.database_url, application="broadsheet-cli")
+
+
+def _permissions(texts: Iterable[str]) -> dict[str, list[str]]:
+    """Turn ACTION=SCOPE words into action → scopes; without a scope the action needs none."""
+    allowed: dict[str, list[str]] = {}
+    for text in texts:
+        action, _, scope = text.partition("=")
+        if not re.fullmatch(r"[a-z.]+:[a-z]+", action):
+            raise click.BadParameter(f"{text!r} is not an action such as reports:read.")
+        allowed.setdefault(action, []).extend([scope] if scope else [])
+    return allowed
+
+
+def _variables(texts: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    chosen: dict[str, tuple[str, ...]] = {}
+    for text in texts:
+        name, sign, value = text.partition("=")
+        if not (name and sign):
+            raise click.BadParameter(f"--var wants NAME=VALUE, not {text!r}.")
+        name = name.removeprefix("var-")
+        chosen[name] = (*chosen.get(name, ()), value)
+    return chosen
+
+
+def _duration(text: str) -> dt.timedelta:
+    found = DURATION.fullmatch(text)
+    hours = int(found[1]) * HOURS[found[2]] if found else 0
+    if not 0 < hours <= LONGEST_HOURS:
+        raise click.BadParameter(f"--expires wants 12h, 30d, 8w or 1y, not {text!r}.")
+    return dt.timedelta(hours=hours)
+
+
+def _end(made: tokens.Token) -> str:
+    """Say until when a token works, or since when it does not."""
+    if made.revoked_at:
+        return f"revoked {made.revoked_at:%Y-%m-%d}"
+    if made.expires_at is None:
+        return "works until revoked"
+    past = made.expires_at <= dt.datetime.now(dt.UTC)
+    return f"{'expired' if past else 'works until'} {made.expires_at:%Y-%m-%d %H:%M} UTC"
+
+
+def _table(rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())

@@ -1,0 +1,113 @@
+"""The doctor: looks at everything Broadsheet needs, and says of each part whether it works.
+
+Every look is bounded in time and changes nothing. What is found is a sentence for an operator,
+who reads it before anything else is known to work.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from kombu.exceptions import OperationalError
+
+from shared import migrate
+from shared.errors import BroadsheetError, Permanent, QueueAway
+from shared.grafana import Grafana
+from shared.queue import make_celery
+from shared.settings import Settings
+from workers import chromium
+from workers.mail import Mailer
+
+#: Seconds for one answer of anything. An operator waits here; a worker would be more patient.
+PATIENCE = 10.0
+#: What a capture needs of Grafana; the role Viewer has both.
+RIGHTS = ("dashboards:read", "datasources:query")
+#: A sign that the token could do more than a reader's.
+WRITES = "dashboards:write"
+
+
+class Amiss(Permanent):
+    """Something answers, but not as Broadsheet needs it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found of one part."""
+
+    part: str
+    sound: bool
+    message: str
+
+
+def examine(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Look at one part after the other, and yield each finding when it is there."""
+    hasty = dataclasses.replace(
+        settings,
+        grafana_timeout=min(settings.grafana_timeout, PATIENCE),
+        smtp_timeout=min(settings.smtp_timeout, PATIENCE),
+    )
+    parts: dict[str, Callable[[], str]] = {
+        "database": lambda: _database(hasty),
+        "broker": lambda: _broker(hasty),
+        "Grafana": lambda: _grafana(hasty),
+        "token": lambda: _token(hasty),
+        "mail server": lambda: _mail(hasty),
+        "browser": lambda: _browser(hasty, environ),
+    }
+    for part, look in parts.items():
+        try:
+            yield Finding(part, sound=True, message=look())
+        except BroadsheetError as exc:
+            yield Finding(part, sound=False, message=exc.message)
+
+
+def _database(settings: Settings) -> str:
+    settings.require("database_url")
+    pending = migrate.pending(settings.database_url)
+    if pending:
+        raise Amiss(f"It answers, but lacks {', '.join(pending)}. Run: broadsheet migrate")
+    return "It answers, and its schema is up to date."
+
+
+def _broker(settings: Settings) -> str:
+    settings.require("redis_url")
+    try:
+        with make_celery("doctor", settings).connection_for_write() as connection:
+            connection.ensure_connection(max_retries=1, timeout=PATIENCE)
+    except OperationalError as exc:
+        raise QueueAway(f"{QueueAway.__doc__} ({exc})") from exc
+    return "It answers."
+
+
+def _grafana(settings: Settings) -> str:
+    with Grafana.from_settings(settings) as grafana:
+        return f"Grafana {grafana.version()} answers at {settings.grafana_url}."
+
+
+def _token(settings: Settings) -> str:
+    with Grafana.from_settings(settings) as grafana:
+        org_id, org_name = grafana.org()
+        permissions = grafana.permissions()
+    if org_id != settings.grafana_org_id:
+        raise Amiss(
+            f"It belongs to organisation {org_id} ({org_name}), but BROADSHEET_GRAFANA_ORG_ID is "
+            f"{settings.grafana_org_id}; make the two agree."
+        )
+    lacking = [action for action in RIGHTS if action not in permissions]
+    if lacking:
+        raise Amiss(
+            f"It may not do {' and '.join(lacking)}; give the service account the role Viewer."
+        )
+    more = " It may also write, which Broadsheet never does." if WRITES in permissions else ""
+    return f"It is accepted, for organisation {org_id} ({org_name}).{more}"
+
+
+def _mail(settings: Settings) -> str:
+    return Mailer(settings).check()
+
+
+def _browser(settings: Settings, environ: Mapping[str, str]) -> str:
+    program = chromium.find(settings.chromium, environ)
+    return f"{program.version} starts, from {program.path}."

@@ -1,0 +1,287 @@
+"""The mail of a run: what it says, what it shows, what it carries, and what it had to leave out.
+
+Pure: documents are known by name and size, time is an argument, and the same input makes the
+same letter. (The templates are read from this package once, at the first letter.)
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+import css_inline
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+from shared.documents import Document
+from shared.spec import RunSpec
+
+#: Base64 makes four bytes of three and ends every line of 76 with two more.
+ENCODED = 1.37
+
+_CLOCK = "%Y-%m-%d %H:%M"
+
+#: The content id of the branding's logo.
+LOGO = "logo@broadsheet"
+
+#: Every run keeps a copy of its logo, and every recipient gets one: no photographs.
+MAX_LOGO = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sheet:
+    """One captured dashboard, as the mail tells of it."""
+
+    uid: str
+    title: str
+    #: Relative to Grafana's public address: "/d/<uid>/<slug>?from=…&to=…&var-x=…".
+    url_path: str
+    #: Both aware.
+    time_from: datetime
+    time_to: datetime
+    #: What is missing or wrong on it: "CPU usage: timed out".
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Letter:
+    """The mail but for its recipient: what `run.mail` holds as JSON."""
+
+    subject: str
+    text: str
+    html: str
+    reply_to: tuple[str, ...]
+    date: datetime
+    #: Ids of documents, in order.
+    attachments: tuple[int, ...]
+    #: (content id, id of the document), shown inside `html`.
+    images: tuple[tuple[str, int], ...]
+    #: A data: URL, shown inside `html` under the content id `LOGO`; empty: none.
+    logo: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {**asdict(self), "date": self.date.isoformat()}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """The inverse of `to_json`, also for letters written before a field existed."""
+        return cls(
+            **{
+                **value,
+                "date": datetime.fromisoformat(value["date"]),
+                "reply_to": tuple(value["reply_to"]),
+                "attachments": tuple(value["attachments"]),
+                "images": tuple((content_id, document) for content_id, document in value["images"]),
+            }
+        )
+
+
+def compose(
+    spec: RunSpec,
+    sheets: Sequence[Sheet],
+    documents: Sequence[Document],
+    *,
+    branding: Mapping[str, Any],
+    slot: datetime,
+    now: datetime,
+    grafana_public_url: str,
+    max_attachment_bytes: int,
+) -> Letter:
+    """Write the letter of a run.
+
+    Images are shown inside the HTML, other documents attached. A document that would make the
+    files of the mail larger than `max_attachment_bytes`, counted as mail encodes them, is left
+    out, and the letter names it.
+    """
+    carried, left_out = _fitting(documents, max_attachment_bytes)
+    pictures = [document for document in carried if document.kind == "image"]
+    files = [document for document in carried if document.kind != "image"]
+    logo = _logo(str(branding.get("emailLogoUrl") or ""))
+    zone = ZoneInfo(spec.time_zone)
+    view = {
+        "name": header_text(spec.name) or "Report",
+        "logo": LOGO if logo else "",
+        "due": _moment(slot, zone),
+        "made": f"{now.astimezone(zone):{_CLOCK}}" if spec.late else "",
+        "message": _plain(spec.message).strip("\n").split("\n"),
+        "sheets": [_told(sheet, spec, zone, grafana_public_url) for sheet in sheets],
+        "files": [_named(document) for document in files],
+        "left_out": [_named(document) for document in left_out],
+        "limit": _size(max_attachment_bytes),
+        "footer": _footer(branding),
+        "empty": not documents,
+        "loose": [],
+    }
+    _place(view, pictures, [document for document in documents if document.kind == "image"])
+    return Letter(
+        subject=header_text(spec.subject) or header_text(spec.name) or "Report",
+        text=_templates().get_template("letter.txt").render(view),
+        html=_inliner().inline(_templates().get_template("letter.html").render(view)),
+        reply_to=spec.reply_to,
+        date=now.astimezone(UTC).replace(microsecond=0),
+        attachments=tuple(document.id for document in files),
+        images=tuple((_content_id(document), document.id) for document in pictures),
+        logo=logo,
+    )
+
+
+def header_text(text: str) -> str:
+    """Return `text` as one line that no header can be broken with."""
+    kept = "".join(" " if _breaks(letter) else letter for letter in text)
+    return " ".join(kept.split())
+
+
+def _breaks(letter: str) -> bool:
+    """Control characters, lone surrogates, and what Unicode or Python calls a line's end."""
+    return unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp")
+
+
+def _plain(text: str) -> str:
+    """Return `text` with its line breaks and tabs, and no other control character."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n")
+    return "".join(letter for letter in lines if letter in "\n\t" or not _breaks(letter))
+
+
+def _fitting(documents: Sequence[Document], limit: int) -> tuple[list[Document], list[Document]]:
+    """Part the documents, each in order, into those the mail can carry and those it cannot."""
+    carried: list[Document] = []
+    left_out: list[Document] = []
+    room = limit
+    for document in documents:
+        encoded = math.ceil(document.size * ENCODED)
+        if encoded <= room:
+            room -= encoded
+            carried.append(document)
+        else:
+            left_out.append(document)
+    return carried, left_out
+
+
+def _told(sheet: Sheet, spec: RunSpec, zone: ZoneInfo, grafana_public_url: str) -> dict[str, Any]:
+    link = spec.link and grafana_public_url
+    return {
+        "title": header_text(sheet.title) or sheet.uid,
+        "range": _range(sheet, zone),
+        "link": header_text(grafana_public_url + sheet.url_path) if link else "",
+        "notes": [header_text(note) for note in sheet.notes],
+        "picture": None,
+    }
+
+
+def _place(view: dict[str, Any], shown: Sequence[Document], made: Sequence[Document]) -> None:
+    """Put each picture under its dashboard; where they are not one to one, after all of them."""
+    one_to_one = len(made) == len(view["sheets"])
+    for position, document in enumerate(made):
+        if document not in shown:
+            continue
+        sheet = view["sheets"][position] if one_to_one else None
+        picture = {
+            "src": f"cid:{_content_id(document)}",
+            "name": header_text(document.name),
+            "alt": sheet["title"] if sheet else header_text(document.name),
+        }
+        if sheet:
+            sheet["picture"] = picture
+        else:
+            view["loose"].append(picture)
+
+
+def _content_id(document: Document) -> str:
+    return f"image{document.id}@broadsheet"
+
+
+def _named(document: Document) -> dict[str, str]:
+    return {"name": header_text(document.name), "size": _size(document.size)}
+
+
+def _size(size: int) -> str:
+    """Write a size as mail programs do: kB and MB are 1024 and 1024² bytes."""
+    if size < 1024:
+        return f"{size} bytes"
+    if size < 1024 * 1024:
+        return f"{size / 1024:.0f} kB"
+    return f"{size / 1024 / 1024:.1f}".removesuffix(".0") + " MB"
+
+
+def _range(sheet: Sheet, zone: ZoneInfo) -> str:
+    start, end = sheet.time_from.astimezone(zone), sheet.time_to.astimezone(zone)
+    clock = f"{_CLOCK}:%S" if start.second or end.second else _CLOCK
+    if start.utcoffset() == end.utcoffset():
+        return f"{start:{clock}} to {end:{clock}} ({_zone(end, zone)})"
+    return f"{start:{clock}} ({_offset(start)}) to {end:{clock}} ({_offset(end)}), {zone.key} time"
+
+
+def _moment(at: datetime, zone: ZoneInfo) -> str:
+    local = at.astimezone(zone)
+    return f"{local:{_CLOCK}} ({_zone(local, zone)})"
+
+
+def _zone(local: datetime, zone: ZoneInfo) -> str:
+    return f"{zone.key}, {_offset(local)}"
+
+
+def _offset(local: datetime) -> str:
+    offset = f"{local:%z}"
+    return f"{offset[:3]}:{offset[3:5]}"
+
+
+def _footer(branding: Mapping[str, Any]) -> dict[str, str] | None:
+    if branding.get("emailFooterMode") == "none":
+        return None
+    link = header_text(str(branding.get("emailFooterLink") or ""))
+    return {
+        "text": header_text(str(branding.get("emailFooterText") or "")) or "Broadsheet",
+        "link": link if _is_web_address(link) else "",
+    }
+
+
+def _is_web_address(link: str) -> bool:
+    try:
+        parts = urlsplit(link)
+        return parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        return False
+
+
+_DATA_URL = re.compile(r"data:image/(?:png|jpeg|gif);base64,([A-Za-z0-9+/]+={0,2})", re.ASCII)
+
+
+def _logo(url: str) -> str:
+    """Return the logo if it is itself in its URL, else nothing.
+
+    Others are not fetched: a mail that loads pictures from afar tells on its readers, and most
+    mail programs would not show them.
+    """
+    found = _DATA_URL.fullmatch(url) if len(url) <= MAX_LOGO else None
+    try:
+        return url if found and base64.b64decode(found[1], validate=True) else ""
+    except binascii.Error:
+        return ""
+
+
+@cache
+def _templates() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=select_autoescape(("html",)),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+@cache
+def _inliner() -> css_inline.CSSInliner:
+    # Media queries cannot be written into elements; they are what the dark look hangs on.
+    return css_inline.CSSInliner(keep_at_rules=True, load_remote_stylesheets=False)

@@ -1,0 +1,45 @@
+"""Whether to try again, and when: a decision from an error and a few numbers, without I/O."""
+
+from __future__ import annotations
+
+from shared.errors import LostLease, Permanent
+from workers.mail import MailError, MailRefused
+
+#: A mail that could not be handed over is tried this long, in seconds; its report is stale then.
+MAIL_LIFETIME = 86_400.0
+MAIL_FIRST, MAIL_LONGEST = 30.0, 1_800.0
+
+#: A capture or an assembly: a person may be waiting, so the steps are few and short.
+FIRST, FACTOR, LONGEST = 5.0, 4.0, 300.0
+
+
+def decide(
+    error: Exception, attempt: int, max_attempts: int, *, age: float = 0.0, jitter: float = 1.0
+) -> float | None:
+    """Return the seconds to wait before the next attempt, or None to give up.
+
+    `attempt` is the one that failed, from 1. `jitter`, between 0 and 1, is the caller's random
+    number: it spreads the wait over the upper half of its length, so that what failed together
+    does not come back together. `age` is how many seconds ago the mail could first have been
+    sent: mail is limited by its age and not by `max_attempts`, because the usual fault is a mail
+    server that is away for everyone.
+    """
+    if isinstance(error, MailError):
+        return _mail(error, attempt, age, jitter)
+    if isinstance(error, Permanent | LostLease) or attempt >= max_attempts:
+        return None
+    return _wait(FIRST, FACTOR, LONGEST, attempt, jitter)
+
+
+def _mail(error: MailError, attempt: int, age: float, jitter: float) -> float | None:
+    # Of a mail that is `unknown` or was stopped, trying again could make two.
+    if not isinstance(error, MailRefused) or error.permanent:
+        return None
+    wait = _wait(MAIL_FIRST, 2.0, MAIL_LONGEST, attempt, jitter)
+    return wait if age + wait <= MAIL_LIFETIME else None
+
+
+def _wait(first: float, factor: float, longest: float, attempt: int, jitter: float) -> float:
+    # The exponent is bounded so that a huge attempt cannot overflow a float.
+    wait: float = min(longest, first * factor ** min(attempt - 1, 60))
+    return wait * (0.5 + jitter / 2)
