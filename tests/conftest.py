@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from deploy.local import services
-from shared import db
+from shared import db, log
 from shared.migrate import migrate
 from shared.settings import Settings
 
@@ -83,6 +83,12 @@ def environ(database_url: str, redis_url: str) -> dict[str, str]:
 def settings(environ: dict[str, str]) -> Settings:
     """Settings for this test's database."""
     return Settings.from_environment(environ)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _logging() -> None:
+    """Log as the processes do, to what pytest captures."""
+    log.configure(Settings(database_url="", redis_url="", log_format="text"), process="tests")
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from pypdf import PdfReader, PdfWriter
-from reportlab.lib.colors import HexColor
+from reportlab.lib.colors import Color, HexColor
 from reportlab.lib.units import mm
 from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
@@ -94,7 +94,7 @@ def pdf(chapters: Sequence[Chapter], letterhead: Letterhead) -> bytes:
                 letterhead, chapter, (width, height), number, total, first=index == 0
             )
             sheet.merge_page(PdfReader(io.BytesIO(over)).pages[0])
-        writer.add_outline_item(chapter.title, first)
+        writer.add_outline_item(title=chapter.title, page_number=first)
     writer.compress_identical_objects(remove_duplicates=True, remove_unreferenced=True)
     writer.add_metadata(
         {
@@ -177,7 +177,7 @@ def _text(
     text: str,
     font: str,
     size: float,
-    colour: HexColor,
+    colour: Color,
     room: float,
     *,
     right: bool = False,
@@ -192,7 +192,11 @@ def _text(
     canvas.setFillColor(colour)
     canvas.setFont(font, size)
     draw = (
-        canvas.drawRightString if right else canvas.drawCentredString if centre else canvas.drawString
+        canvas.drawRightString
+        if right
+        else canvas.drawCentredString
+        if centre
+        else canvas.drawString
     )
     draw(x, y, shown)
 

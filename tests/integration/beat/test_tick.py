@@ -1,0 +1,207 @@
+"""One tick of beat on a real database. Slots are set in the past instead of waiting for them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from beat import claim, sweep, tick
+from shared import db, reports, runs, tasks
+from shared.reports import Report
+from shared.schedule import Schedule
+from shared.settings import Settings
+from tests.fakes import RecordingBell
+
+DAY = dt.timedelta(days=1)
+
+Make = Callable[..., int]
+
+
+@pytest.fixture
+def make(pool: db.Pool) -> Make:
+    """Stores a report that is due since `ago`; returns its id."""
+
+    def make(ago: dt.timedelta = dt.timedelta(seconds=1), **changes: object) -> int:
+        with db.transaction(pool) as conn:
+            now = db.clock(conn)
+            due = now - ago
+            rule = changes.pop("schedule", None) or Schedule(
+                frequency="daily", time_zone="UTC", start=due
+            )
+            report = Report(
+                uid=f"u{changes.get('name', '')}",
+                org_id=1,
+                user_id=1,
+                **{"name": "r", "recipients": ["a@example.com"], **changes},  # type: ignore[arg-type]
+                schedule=rule,  # type: ignore[arg-type]
+                dashboards=[{"dashboard": {"uid": "a"}}, {"dashboard": {"uid": "b"}}],
+                created=now,
+                updated=now,
+                next_run_at=due,
+            )
+            return reports.insert(conn, report)
+
+    return make
+
+
+def report_of(pool: db.Pool, report_id: int) -> Report:
+    with db.transaction(pool) as conn:
+        report = reports.get(conn, 1, report_id)
+    assert report
+    return report
+
+
+def runs_of(pool: db.Pool, report_id: int) -> list[runs.Run]:
+    with db.transaction(pool) as conn:
+        return runs.find(conn, 1, report_id, limit=500)
+
+
+def test_a_due_report_becomes_a_run_and_its_next_slot_moves_on(
+    pool: db.Pool, settings: Settings, make: Make
+) -> None:
+    bell = RecordingBell()
+    report_id = make()
+    due = report_of(pool, report_id).next_run_at
+    assert due
+    tick.run_tick(pool, bell, settings)  # type: ignore[arg-type]
+    [run] = runs_of(pool, report_id)
+    assert run.state == "queued"
+    assert run.scheduled_for == due
+    assert report_of(pool, report_id).next_run_at == due + DAY
+    assert [ring.kind for ring in bell.rings] == ["render", "render"]
+
+
+def test_a_second_tick_finds_nothing_to_do(pool: db.Pool, settings: Settings, make: Make) -> None:
+    bell = RecordingBell()
+    report_id = make()
+    tick.run_tick(pool, bell, settings)  # type: ignore[arg-type]
+    tick.run_tick(pool, bell, settings)  # type: ignore[arg-type]
+    assert len(runs_of(pool, report_id)) == 1
+    assert len(bell.rings) == 2
+
+
+def test_beats_that_tick_at_once_share_the_reports_and_double_none(
+    pool: db.Pool, settings: Settings, make: Make, database_url: str
+) -> None:
+    made = [make(name=str(number)) for number in range(60)]
+    bells = [RecordingBell() for _ in range(4)]
+    pools = [db.open_pool(database_url, max_size=2, application="beat") for _ in bells]
+    start = threading.Barrier(len(bells))
+
+    def beat(number: int) -> None:
+        start.wait()
+        for _ in range(5):
+            tick.run_tick(pools[number], bells[number], settings)  # type: ignore[arg-type]
+
+    threads = [threading.Thread(target=beat, args=[number]) for number in range(len(bells))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for opened in pools:
+        opened.close()
+    assert all(len(runs_of(pool, report_id)) == 1 for report_id in made)
+    rung = [ring.task_id for bell in bells for ring in bell.rings]
+    assert len(rung) == len(set(rung)) == 120
+
+
+def test_a_run_whose_ring_went_unheard_is_rung_for_by_the_next_tick(
+    pool: db.Pool, settings: Settings, make: Make
+) -> None:
+    bell = RecordingBell()
+    bell.away = True
+    make()
+    tick.run_tick(pool, bell, settings)  # type: ignore[arg-type]
+    assert bell.rings == []
+    bell.away = False
+    tick.run_tick(pool, bell, settings)  # type: ignore[arg-type]
+    assert len(bell.rings) == 2
+
+
+def test_late_by_an_hour_the_run_says_so(pool: db.Pool, settings: Settings, make: Make) -> None:
+    report_id = make(ago=dt.timedelta(hours=1))
+    tick.run_tick(pool, RecordingBell(), settings)  # type: ignore[arg-type]
+    [run] = runs_of(pool, report_id)
+    assert run.spec.late
+
+
+def test_slots_missed_in_a_long_night_become_visible_rows(
+    pool: db.Pool, settings: Settings, make: Make
+) -> None:
+    now = dt.datetime.now(dt.UTC)
+    hourly = Schedule(frequency="hourly", time_zone="UTC", start=now - dt.timedelta(hours=3.49))
+    report_id = make(ago=dt.timedelta(hours=3.5), schedule=hourly)
+    tick.run_tick(pool, RecordingBell(), settings)  # type: ignore[arg-type]
+    states = [run.state for run in runs_of(pool, report_id)]
+    assert sorted(states) == ["missed", "missed", "missed", "queued"]
+
+
+def test_a_report_whose_previous_run_is_under_way_is_skipped_visibly(
+    pool: db.Pool, settings: Settings, make: Make
+) -> None:
+    report_id = make()
+    tick.run_tick(pool, RecordingBell(), settings)  # type: ignore[arg-type]
+    with db.transaction(pool) as conn:
+        conn.execute("UPDATE report SET next_run_at = now() - interval '1 second'")
+    tick.run_tick(pool, RecordingBell(), settings)  # type: ignore[arg-type]
+    newest, oldest = runs_of(pool, report_id)
+    assert (newest.state, oldest.state) == ("skipped", "queued")
+    assert newest.cause == claim.OVERLAP
+
+
+def test_a_report_that_has_had_its_last_slot_expires(
+    pool: db.Pool, settings: Settings, make: Make
+) -> None:
+    start = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=1)
+    report_id = make(schedule=Schedule(frequency="once", time_zone="UTC", start=start))
+    tick.run_tick(pool, RecordingBell(), settings)  # type: ignore[arg-type]
+    assert report_of(pool, report_id).state == "expired"
+    assert len(runs_of(pool, report_id)) == 1
+
+
+def test_one_report_that_cannot_be_computed_does_not_stop_the_others(
+    pool: db.Pool, settings: Settings, make: Make
+) -> None:
+    broken, sound = make(name="broken"), make(name="sound")
+    with db.transaction(pool) as conn:
+        conn.execute("UPDATE report SET time_zone = 'Mars/Olympus' WHERE id = %s", [broken])
+    tick.run_tick(pool, RecordingBell(), settings)  # type: ignore[arg-type]
+    assert len(runs_of(pool, sound)) == 1
+    assert runs_of(pool, broken) == []
+    next_run = report_of(pool, broken).next_run_at
+    assert next_run
+    assert next_run > dt.datetime.now(dt.UTC) + dt.timedelta(minutes=50)
+
+
+def test_a_dead_workers_task_is_given_back_and_after_the_last_attempt_given_up(
+    pool: db.Pool, settings: Settings, make: Make
+) -> None:
+    report_id = make()
+    bell = RecordingBell()
+    tick.run_tick(pool, bell, settings)  # type: ignore[arg-type]
+    task_id = bell.rings[0].task_id
+    for attempt in range(1, settings.max_attempts + 1):
+        with db.transaction(pool) as conn:
+            claimed = tasks.claim(conn, task_id, "render", "doomed", lease=60)
+            assert claimed
+            assert claimed.attempt == attempt
+            conn.execute("UPDATE task SET lease_until = now() - interval '1 second' "
+                         "WHERE owner IS NOT NULL")  # fmt: skip
+        assert sweep.reap(pool, max_attempts=settings.max_attempts) == 1
+    [run] = runs_of(pool, report_id)
+    assert run.state == "failed"
+    assert "doomed" in (run.cause or "")
+    with db.transaction(pool) as conn:
+        left = conn.execute("SELECT count(*) AS n FROM task").fetchone()
+    assert left == {"n": 0}
+
+
+def test_beat_sleeps_until_the_next_slot_and_no_longer(
+    pool: db.Pool, settings: Settings, make: Make
+) -> None:
+    assert tick.seconds_to_next(pool) == tick.LONGEST_SLEEP
+    make(ago=-dt.timedelta(seconds=0.4))
+    assert tick.SHORTEST_SLEEP <= tick.seconds_to_next(pool) <= 0.4

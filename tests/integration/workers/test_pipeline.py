@@ -1,0 +1,286 @@
+"""The three steps of a run on a real database, with fakes for browser and mail server."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from beat import sweep
+from shared import captures, db, deliveries, documents, runs, setbacks, tasks
+from shared.errors import DashboardNotFound, GrafanaAway
+from shared.settings import Settings
+from shared.spec import DashboardSpec, RunSpec
+from tests.fakes import FakeMailer, FakeRenderer, RecordingBell
+from workers import pipeline
+from workers.capture.verdict import Panel
+from workers.mail import MailRefused, MailUnknown
+from workers.pipeline import Deps
+
+SLOT = dt.datetime(2026, 1, 5, 9, tzinfo=dt.UTC)
+STEPS = {"render": pipeline.render, "assemble": pipeline.assemble, "deliver": pipeline.deliver}
+
+
+@dataclass
+class Workshop:
+    """A worker of both queues, whose bell is worked off in this thread."""
+
+    pool: db.Pool
+    deps: Deps
+    bell: RecordingBell
+    renderer: FakeRenderer
+    mailer: FakeMailer
+
+    def start(self, *, kind: str = runs.TEST, **spec: Any) -> int:
+        wanted = {
+            "name": "Weekly",
+            "dashboards": (DashboardSpec(uid="a"), DashboardSpec(uid="b")),
+            "recipients": ("one@example.com", "two@example.com"),
+            **spec,
+        }
+        new = runs.NewRun(
+            org_id=1,
+            report_id=None,
+            report_revision=None,
+            kind=kind,
+            scheduled_for=SLOT,
+            spec=RunSpec(**wanted),
+        )
+        with db.transaction(self.pool) as conn:
+            made = runs.insert(conn, new)
+        assert made
+        self.bell.rings += made[1]
+        return made[0]
+
+    def work(self) -> None:
+        """Hear every ring, also those that the work causes, and those that beat would repeat."""
+        while self.bell.rings:
+            ring = self.bell.rings.pop(0)
+            STEPS[ring.kind](ring.task_id, self.deps)
+            STEPS[ring.kind](ring.task_id, self.deps)  # every message may come twice
+            if not self.bell.rings:
+                self.make_due()
+                sweep.ring_again(self.pool, self.bell)  # type: ignore[arg-type]
+
+    def make_due(self) -> None:
+        with db.transaction(self.pool) as conn:
+            conn.execute("UPDATE task SET not_before = now() WHERE attempt < 10")
+
+    def run(self, run_id: int) -> runs.Run:
+        with db.transaction(self.pool) as conn:
+            run = runs.get(conn, run_id)
+        assert run
+        return run
+
+    def ledger(self, run_id: int) -> dict[str, deliveries.Delivery]:
+        with db.transaction(self.pool) as conn:
+            return {entry.recipient: entry for entry in deliveries.of_run(conn, run_id)}
+
+
+@pytest.fixture
+def workshop(pool: db.Pool, settings: Settings) -> Iterator[Workshop]:
+    bell, renderer, mailer = RecordingBell(), FakeRenderer(), FakeMailer()
+    deps = Deps(
+        settings=settings,
+        pool=pool,
+        bell=bell,  # type: ignore[arg-type]
+        render=renderer,
+        mailer=mailer,  # type: ignore[arg-type]
+        owner="test",
+    )
+    return Workshop(pool, deps, bell, renderer, mailer)
+
+
+def test_a_run_is_rendered_assembled_and_mailed_to_each_recipient_once(workshop: Workshop) -> None:
+    run_id = workshop.start()
+    workshop.work()
+    run = workshop.run(run_id)
+    assert run.state == "sent"
+    assert sorted(recipient for recipient, _ in workshop.mailer.sent) == [
+        "one@example.com",
+        "two@example.com",
+    ]
+    with db.transaction(workshop.pool) as conn:
+        [document] = documents.of_run(conn, run_id)
+        assert documents.content(conn, document.id).startswith(b"%PDF")
+    assert document.name == "Weekly-2026-01-05.pdf"
+    assert len(workshop.renderer.requests) == 2
+
+
+def test_relative_ranges_are_handed_on_with_the_slot_they_resolve_against(
+    workshop: Workshop,
+) -> None:
+    workshop.start(dashboards=(DashboardSpec(uid="a", time_from="now-1d/d", time_to="now"),))
+    workshop.work()
+    [request] = workshop.renderer.requests
+    assert (request.time_from, request.time_to, request.at) == ("now-1d/d", "now", SLOT)
+
+
+def test_a_grafana_that_is_away_for_a_moment_costs_an_attempt_and_nothing_else(
+    workshop: Workshop,
+) -> None:
+    workshop.renderer.faults = [GrafanaAway("away")]
+    run_id = workshop.start()
+    workshop.work()
+    assert workshop.run(run_id).state == "sent"
+    with db.transaction(workshop.pool) as conn:
+        attempts = sorted(capture.attempts for capture in captures.of_run(conn, run_id))
+    assert attempts == [1, 2]
+    assert len(workshop.mailer.sent) == 2
+
+
+def test_a_dashboard_that_is_gone_fails_the_run_at_once_with_the_cause(workshop: Workshop) -> None:
+    workshop.renderer.faults = [DashboardNotFound("Dashboard not found: a")]
+    run_id = workshop.start()
+    workshop.work()
+    run = workshop.run(run_id)
+    assert (run.state, run.cause) == ("failed", "Dashboard not found: a")
+    assert len(workshop.renderer.requests) == 1
+    assert workshop.mailer.sent == []
+
+
+def test_an_error_nobody_thought_of_ends_the_run_with_its_name(workshop: Workshop) -> None:
+    workshop.renderer.faults = [ZeroDivisionError("oops")] * 3
+    run_id = workshop.start(dashboards=(DashboardSpec(uid="a"),))
+    workshop.work()
+    run = workshop.run(run_id)
+    assert run.state == "failed"
+    assert "ZeroDivisionError" in (run.cause or "")
+
+
+def test_panels_that_are_amiss_are_named_in_the_mail(workshop: Workshop) -> None:
+    workshop.renderer.panels = (
+        Panel(key="p", title="Disk", type="stat", state="error", message="query failed"),
+        Panel(key="q", title="Quiet", type="stat", state="no data"),
+    )
+    workshop.start()
+    workshop.work()
+    text = workshop.mailer.sent[0][1].decode()
+    assert "Disk: error (query failed)" in text
+    assert "Quiet" not in text
+
+
+def test_a_refused_recipient_makes_the_run_partial_and_names_him(workshop: Workshop) -> None:
+    workshop.mailer.outcomes["two@example.com"] = MailRefused(
+        "no such user", phase="rcpt", code=550, permanent=True
+    )
+    run_id = workshop.start()
+    workshop.work()
+    run = workshop.run(run_id)
+    assert run.state == "partial"
+    assert "two@example.com: 550 no such user" in (run.cause or "")
+    assert workshop.ledger(run_id)["two@example.com"].smtp_code == 550
+
+
+def test_a_mail_server_that_is_away_is_tried_again_until_it_is_back(workshop: Workshop) -> None:
+    away = MailRefused("connection refused", phase="connect")
+    workshop.mailer.outcomes = {"one@example.com": away, "two@example.com": away}
+    run_id = workshop.start()
+    for _ in range(4):
+        ring = workshop.bell.rings.pop(0)
+        STEPS[ring.kind](ring.task_id, workshop.deps)
+    # Two captures, one assembly, one refused mail: the run waits and says so.
+    assert workshop.run(run_id).state == "delivering"
+    assert workshop.ledger(run_id)["one@example.com"].state == "retry"
+    workshop.mailer.outcomes = {}
+    workshop.make_due()
+    sweep.ring_again(workshop.pool, workshop.bell)  # type: ignore[arg-type]
+    workshop.work()
+    assert workshop.run(run_id).state == "sent"
+    assert len(workshop.mailer.sent) == 2
+
+
+def test_a_mail_without_an_answer_to_its_dot_is_never_sent_again(workshop: Workshop) -> None:
+    workshop.mailer.outcomes["one@example.com"] = MailUnknown("no answer")
+    workshop.mailer.after_dot = True
+    run_id = workshop.start()
+    workshop.work()
+    entry = workshop.ledger(run_id)["one@example.com"]
+    assert (entry.state, entry.attempts) == ("unknown", 1)
+    assert workshop.run(run_id).state == "partial"
+
+
+def test_a_worker_killed_after_the_dot_leaves_the_mail_unknown(workshop: Workshop) -> None:
+    run_id = workshop.start(recipients=("one@example.com",))
+    while workshop.bell.rings[0].kind != "deliver":
+        ring = workshop.bell.rings.pop(0)
+        STEPS[ring.kind](ring.task_id, workshop.deps)
+    task_id = workshop.bell.rings.pop(0).task_id
+    with db.transaction(workshop.pool) as conn:
+        claim = tasks.claim(conn, task_id, "deliver", "killed", lease=60)
+        assert claim
+        assert deliveries.start(conn, claim.delivery_id or 0, 1)
+        assert deliveries.mark_dot(conn, claim.delivery_id or 0)
+        conn.execute("UPDATE task SET lease_until = now() - interval '1 second'")
+    sweep.reap(workshop.pool, max_attempts=3)
+    workshop.work()
+    assert workshop.ledger(run_id)["one@example.com"].state == "unknown"
+    assert workshop.ledger(run_id)["one@example.com"].cause == setbacks.UNKNOWN_CAUSE
+    assert workshop.mailer.sent == []
+
+
+def test_a_worker_killed_before_the_dot_loses_nothing(workshop: Workshop) -> None:
+    run_id = workshop.start(recipients=("one@example.com",))
+    while workshop.bell.rings[0].kind != "deliver":
+        ring = workshop.bell.rings.pop(0)
+        STEPS[ring.kind](ring.task_id, workshop.deps)
+    task_id = workshop.bell.rings.pop(0).task_id
+    with db.transaction(workshop.pool) as conn:
+        claim = tasks.claim(conn, task_id, "deliver", "killed", lease=60)
+        assert claim
+        assert deliveries.start(conn, claim.delivery_id or 0, 1)
+        conn.execute("UPDATE task SET lease_until = now() - interval '1 second'")
+    sweep.reap(workshop.pool, max_attempts=3)
+    sweep.ring_again(workshop.pool, workshop.bell)  # type: ignore[arg-type]
+    workshop.work()
+    assert workshop.run(run_id).state == "sent"
+    assert len(workshop.mailer.sent) == 1
+
+
+def test_a_worker_that_lost_its_lease_while_capturing_stores_nothing(workshop: Workshop) -> None:
+    run_id = workshop.start(dashboards=(DashboardSpec(uid="a"),))
+    task_id = workshop.bell.rings.pop(0).task_id
+
+    def take_over() -> None:
+        with db.transaction(workshop.pool) as conn:
+            conn.execute("UPDATE task SET owner = 'another', attempt = attempt + 1")
+
+    workshop.renderer.meanwhile = take_over
+    pipeline.render(task_id, workshop.deps)
+    with db.transaction(workshop.pool) as conn:
+        [capture] = captures.of_run(conn, run_id)
+        assert documents.parts(conn, capture.id) == []
+    assert capture.state == "rendering"
+    assert workshop.bell.rings == []
+
+
+def test_a_run_cancelled_while_capturing_is_not_mailed(workshop: Workshop) -> None:
+    run_id = workshop.start(dashboards=(DashboardSpec(uid="a"),))
+
+    def cancel() -> None:
+        with db.transaction(workshop.pool) as conn:
+            runs.finish(conn, run_id, "cancelled", "the report was deleted")
+
+    workshop.renderer.meanwhile = cancel
+    workshop.work()
+    assert workshop.run(run_id).state == "cancelled"
+    assert workshop.mailer.sent == []
+
+
+def test_an_export_ends_with_its_documents_and_no_mail(workshop: Workshop) -> None:
+    run_id = workshop.start(kind=runs.EXPORT, recipients=())
+    workshop.work()
+    assert workshop.run(run_id).state == "sent"
+    assert workshop.mailer.sent == []
+
+
+def test_all_formats_come_as_documents_with_names_of_their_own(workshop: Workshop) -> None:
+    run_id = workshop.start(formats=("pdf", "csv", "image"), combine=False)
+    workshop.work()
+    with db.transaction(workshop.pool) as conn:
+        names = [document.name for document in documents.of_run(conn, run_id)]
+    assert len(names) == len(set(names)) == 6
+    assert {name.rpartition(".")[2] for name in names} == {"pdf", "csv", "png"}
