@@ -74,6 +74,10 @@ CONFIGURATION: dict[str, Any] = {
         "socket_connect_timeout": 5,
         "socket_keepalive": True,
         "health_check_interval": 25,
+        # A ring that cannot be sent is made up by beat: say so at once, not after six seconds.
+        "max_retries": 1,
+        "interval_start": 0,
+        "interval_step": 0.2,
     },
 }
 

@@ -44,7 +44,7 @@ class Settings:
     capture_concurrency: int = 20
     chromium: str = ""
     render_timeout: float = 60.0
-    #: Attempts per capture, assembly or mail before it counts as failed.
+    #: Attempts per capture or assembly before the run has failed; mail is tried for a day.
     max_attempts: int = 3
     #: A worker that has not renewed its task for so long is given up, and another takes it over.
     lease_seconds: float = 60.0

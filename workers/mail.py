@@ -188,8 +188,10 @@ class Mailer:
 
     def _ended(self, exc: BaseException, phase: str) -> MailError | None:
         """Tidy up after a mail that broke off; return what that means, None for `exc` itself."""
-        if phase not in _BETWEEN_LINES:
-            # Nothing polite: in the middle of a mail, QUIT would be a line of its text.
+        answered = isinstance(exc, smtplib.SMTPResponseException) and exc.smtp_code > 0
+        if not (answered and phase in _BETWEEN_LINES):
+            # A late answer would be taken for that to the next command. And nothing polite: in
+            # the middle of a mail, QUIT would be a line of its text.
             self._connection.drop()
         if phase == "mark":
             return None
@@ -596,7 +598,7 @@ _SIGN_IN = frozenset({530, 534, 535, 538})
 #: Before these the server has heard nothing of this mail.
 _OF_THE_MAIL = frozenset({"mail", "rcpt", "data", "body", "dot"})
 
-#: In these the connection can go on after a "no": the server expects a command.
+#: In these the connection can go on after an answer: the server expects a command.
 _BETWEEN_LINES = frozenset({"mail", "rcpt", "data"})
 
 _WHERE = "check BROADSHEET_SMTP_HOST and BROADSHEET_SMTP_PORT"

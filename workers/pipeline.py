@@ -306,19 +306,18 @@ def deliver(task_id: int, deps: Deps) -> None:
                 return
             letter = Letter.from_json(run.mail or {})
             attachments = _attachments(conn, run, letter)
-        message = deps.mailer.build(
-            letter,
-            recipient=delivery.recipient,
-            message_id=delivery.message_id,
-            attachments=attachments,
-        )
-
         def before_dot() -> bool:
             """Say whether the mail may go out: the lease must still be ours."""
             with db.transaction(deps.pool) as conn:
                 return tasks.renew(conn, claim) and deliveries.mark_dot(conn, delivery.id)
 
         try:
+            message = deps.mailer.build(
+                letter,
+                recipient=delivery.recipient,
+                message_id=delivery.message_id,
+                attachments=attachments,
+            )
             with beating(deps.pool, claim):
                 accepted = deps.mailer.send(
                     message, recipient=delivery.recipient, before_dot=before_dot

@@ -8,7 +8,6 @@ serves one organisation of one Grafana.
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import json
 import os
 import time
@@ -38,8 +37,7 @@ from shared.errors import (
 from shared.settings import Settings
 from shared.timerange import InvalidTimeRange, TimeRange
 from workers.capture import page as steps
-from workers.capture import paper, prepare
-from workers.capture import readiness
+from workers.capture import paper, prepare, readiness
 from workers.capture.gateway import Cdp, Gateway
 from workers.capture.page import Scripts
 from workers.capture.request import Captured, CaptureRequest, Facts
@@ -215,8 +213,11 @@ class Browser:
         return self._chromium
 
     def _arguments(self) -> list[str]:
-        host = urlsplit(self.settings.grafana_url).hostname or ""
-        known = ", ".join(f"EXCLUDE {name}" for name in (host, *self.settings.allowed_hosts))
+        url = urlsplit(self.settings.grafana_url)
+        host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
+        grafana = f"{host}:{url.port or (443 if url.scheme == 'https' else 80)}"
+        rules = [f"EXCLUDE {name}" for name in self.settings.allowed_hosts]
+        rules += [f"MAP {grafana} {grafana}", "MAP * ~NOTFOUND"]
         return [
             "--disable-gpu",
             "--disable-quic",
@@ -225,8 +226,9 @@ class Browser:
             "--disable-component-update",
             "--disable-sync",
             "--font-render-hinting=none",
-            # Under the gateway's refusal: no other name or address resolves, for anything.
-            f"--host-resolver-rules=MAP * ~NOTFOUND , {known}",
+            # Under the gateway's refusal: no other name, address or port is reached, by anything;
+            # sockets, for one, do not pass the gateway.
+            f"--host-resolver-rules={', '.join(rules)}",
         ]
 
     def _http(self) -> httpx.AsyncClient:
@@ -351,7 +353,7 @@ class Browser:
         await steps.open_page(
             page,
             f"{self.settings.grafana_url}{path}&{query}",
-            timeout=self.settings.grafana_timeout,
+            within=self.settings.grafana_timeout,
         )
         clock.lap("open")
 
@@ -360,11 +362,19 @@ class Browser:
         expected = prepare.panel_count(model)
         waiting = {"expected": expected, "began": navigated, "deadline": deadline}
         look, in_time = await steps.wait_ready(
-            page, self._scripts, gateway, ready_at=ready_at, **waiting  # type: ignore[arg-type]  # three numbers by name
+            page,
+            self._scripts,
+            gateway,
+            ready_at=ready_at,
+            **waiting,  # type: ignore[arg-type]  # three numbers by name
         )
         if in_time and await steps.fit_height(page, self._scripts, width):
             look, in_time = await steps.wait_ready(
-                page, self._scripts, gateway, ready_at=ready_at, **waiting  # type: ignore[arg-type]  # three numbers by name
+                page,
+                self._scripts,
+                gateway,
+                ready_at=ready_at,
+                **waiting,  # type: ignore[arg-type]  # three numbers by name
             )
         clock.lap("ready")
         _check_traffic(gateway, request.uid)
@@ -472,9 +482,20 @@ def _span(request: CaptureRequest, model: Mapping[str, Any], zone: str) -> TimeR
     time_from = request.time_from or str((saved or {}).get("from") or "now-6h")
     time_to = request.time_to or str((saved or {}).get("to") or "now")
     try:
-        return timerange.resolve(time_from, time_to, at=request.at, time_zone=zone)
+        return timerange.resolve(
+            time_from,
+            time_to,
+            at=request.at,
+            time_zone=zone,
+            fiscal_year_start_month=_whole(model.get("fiscalYearStartMonth")) % 12,
+            week_start=str(model.get("weekStart") or ""),
+        )
     except InvalidTimeRange as exc:
         raise BadTimeRange(f"Dashboard {request.uid}: {exc}") from exc
+
+
+def _whole(value: Any) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def _panel_rows(request: CaptureRequest, width: int) -> int | None:
@@ -507,9 +528,7 @@ def _facts(
     )
 
 
-def _variables(
-    model: Mapping[str, Any], chosen: Mapping[str, tuple[str, ...]]
-) -> dict[str, str]:
+def _variables(model: Mapping[str, Any], chosen: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
     """Name → text of every variable a reader would see, the report's values before the saved."""
     templating = model.get("templating")
     listed = templating.get("list") if isinstance(templating, dict) else None
@@ -528,7 +547,7 @@ def _variables(
 
 def _check_traffic(gateway: Gateway, uid: str) -> None:
     """The page's own request for the dashboard may have been refused, after ours was not."""
-    status = gateway.traffic.dashboard_status()
+    status = gateway.traffic.dashboard_status(uid)
     if status == 404:
         raise DashboardNotFound(f"Dashboard not found: {uid}")
     if status == 403:

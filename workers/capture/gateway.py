@@ -13,10 +13,10 @@ import base64
 import json
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import httpx
 
@@ -32,7 +32,7 @@ TRIES = 3
 RETRY_DELAY = 0.4
 RETRY_AFTER_LIMIT = 10.0
 
-ANSWERED = re.compile(r"^/(api|apis|d|d-solo|dashboard|bootdata|avatar|login|goto|$)(/|$)?")
+ANSWERED = re.compile(r"^/((api|apis|d|d-solo|dashboard|bootdata|avatar|login|goto)(/|$)|$)")
 
 #: POSTs that ask for data; everything else that is not GET or HEAD is refused.
 ASKING = re.compile(
@@ -42,11 +42,18 @@ ASKING = re.compile(
     r"|^/apis/query\.grafana\.app/[^/]+/namespaces/[^/]+/query$"
     r"|^/apis/[^/]*datasource\.grafana\.app/[^/]+/namespaces/[^/]+/[^/]+/[^/]+/(query|resource.*)$"
 )
+#: GETs that change something all the same.
+CHANGING = re.compile(r"^/api/snapshots-delete/")
+#: Headers of a question that are passed on, besides its type: Grafana's own about panel and query.
+#: Not all of `x-…`: some say who asks, to a server that trusts the address they come from.
+ABOUT_THE_QUERY = re.compile(r"^x-(dashboard|panel|datasource|plugin|query|cache|loki|ds)-")
 #: What counts as a query in the verdict.
 QUERY = re.compile(r"^/api/(ds|tsdb)/query$|^/apis/query\.grafana\.app/|/query$")
 #: Housekeeping of every page; refusing it is no remark.
-CHATTER = re.compile(r"^/api/(frontend-metrics|live/|user/|prometheus/grafana|gnet|recording-rules)"
-                     r"|log-grafana-javascript-agent|/api/search-v2|/api/query-history")  # fmt: skip
+CHATTER = re.compile(
+    r"^/api/(frontend-metrics|live/|user/|prometheus/grafana|gnet|recording-rules)"
+    r"|log-grafana-javascript-agent|/api/search-v2|/api/query-history"
+)
 DASHBOARD = re.compile(
     r"^/api/dashboards/uid/[^/]+$|^/apis/dashboard\.grafana\.app/.*/dashboards/[^/]+(/dto)?$"
 )
@@ -99,9 +106,14 @@ class Traffic:
         """The requests for data."""
         return [record for record in self.records if QUERY.search(record.path)]
 
-    def dashboard_status(self) -> int | None:
-        """The status of the page's own request for the dashboard, once it was answered."""
-        statuses = [record.status for record in self.records if DASHBOARD.match(record.path)]
+    def dashboard_status(self, uid: str) -> int | None:
+        """The status of the page's own request for this dashboard, once it was answered."""
+        statuses = [
+            record.status
+            for record in self.records
+            if DASHBOARD.match(record.path)
+            and unquote(record.path.removesuffix("/dto")).endswith(f"/{uid}")
+        ]
         return statuses[-1] if statuses else None
 
     def remarks(self) -> list[str]:
@@ -158,8 +170,8 @@ class Gateway:
     async def _handle(self, event: Mapping[str, Any]) -> None:
         request_id = str(event["requestId"])
         request = event["request"]
-        url = urlsplit(str(request["url"]))
         try:
+            url = urlsplit(str(request["url"]))
             if self._closed:
                 await self._fail(request_id)
             elif url.scheme in ("data", "blob", "about"):
@@ -170,14 +182,17 @@ class Gateway:
                 await self._grafana(request_id, request, url)
         except asyncio.CancelledError:
             raise
-        except Exception as exc:
-            # A page that navigated on no longer knows the request; anything else is told to
-            # the page as a failed request, so that nothing waits for ever.
-            logger.debug("gateway.unanswered", path=url.path, error=str(exc))
+        except Exception as exc:  # noqa: BLE001 - whatever it is, the page must not wait for ever
+            logger.debug("gateway.unanswered", request=request_id, error=str(exc)[:200])
             await self._fail(request_id)
 
     def _is_grafana(self, url: SplitResult) -> bool:
-        return (url.scheme, url.netloc) == (self.base.scheme, self.base.netloc)
+        """Whether it is Grafana's exact origin, and below its path: others may share the host.
+
+        An address with a user name in it is not: the client would send that instead of the token.
+        """
+        below = not self.prefix or url.path == self.prefix or url.path.startswith(self.prefix + "/")
+        return below and "@" not in url.netloc and _origin(url) == _origin(self.base)
 
     async def _foreign(self, request_id: str, url: SplitResult) -> None:
         if url.hostname in self.allowed_hosts and url.scheme in ("http", "https"):
@@ -192,7 +207,7 @@ class Gateway:
         if method in ("GET", "HEAD") and not ANSWERED.match(path):
             await self._command("Fetch.continueRequest", requestId=request_id)
             return
-        if method not in ("GET", "HEAD") and not (method == "POST" and ASKING.match(path)):
+        if not _only_reads(method, path):
             if not CHATTER.search(path):
                 self.traffic.refused.append(f"{method} {path}"[:200])
             await self._fulfil(
@@ -252,7 +267,7 @@ class Gateway:
                 if answer.status_code not in PASSING or attempt == TRIES:
                     return answer.status_code, _kept(answer.headers), body
                 delay = _retry_after(answer.headers, delay)
-            except (httpx.TransportError, _TooLarge) as exc:
+            except (httpx.RequestError, _TooLarge) as exc:
                 if attempt == TRIES or isinstance(exc, (httpx.TimeoutException, _TooLarge)):
                     sentence = f"Grafana did not answer: {exc or type(exc).__name__}"
                     return (
@@ -291,13 +306,27 @@ class Gateway:
             await self.cdp.send(method, params)
         except asyncio.CancelledError:
             raise
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001 - a session whose page is gone raises this and that
             # "Invalid InterceptionId": the page went on without waiting. Expected.
             logger.debug("gateway.late", command=method, error=str(exc)[:200])
 
 
 class _TooLarge(Exception):
     """The answer is larger than what can be handed to the browser."""
+
+
+def _origin(url: SplitResult) -> tuple[str, str | None, int | None]:
+    """Scheme, host in small letters, port; browsers leave the usual port out."""
+    return url.scheme, url.hostname, url.port or {"http": 80, "https": 443}.get(url.scheme)
+
+
+def _only_reads(method: str, path: str) -> bool:
+    # A browser resolves "..", so an encoded one is there to lead a server astray.
+    if ".." in unquote(path).replace("\\", "/").split("/"):
+        return False
+    if method in ("GET", "HEAD"):
+        return not CHANGING.match(path)
+    return method == "POST" and ASKING.match(path) is not None
 
 
 async def _read(answer: httpx.Response) -> bytes:
@@ -316,8 +345,7 @@ def _forwarded(headers: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in headers.items()
-        if name.lower() in ("accept", "content-type")
-        or (name.lower().startswith("x-") and name.lower() != "x-grafana-org-id")
+        if name.lower() in ("accept", "content-type") or ABOUT_THE_QUERY.match(name.lower())
     }
 
 

@@ -23,6 +23,7 @@ from workers.capture import paper, readiness
 from workers.capture.gateway import Gateway
 from workers.capture.readiness import Look
 from workers.capture.request import Table
+from workers.capture.verdict import STATES
 
 POLL = 0.05
 #: One look takes milliseconds; a page that is stuck in a loop of its own does not answer.
@@ -33,6 +34,7 @@ OUTPUT_TIMEOUT = 60.0
 PADDING = 160
 MAX_HEIGHT = 60_000
 TABLE_LIMIT = 500
+EMPTY_HEIGHT = 200
 
 
 class PageNotReady(Transient):
@@ -105,15 +107,15 @@ def capture_query(*, theme: str, time_zone: str) -> str:
     )
 
 
-async def open_page(page: Page, url: str, *, timeout: float) -> None:
+async def open_page(page: Page, url: str, *, within: float) -> None:
     """Navigate; returns when Grafana's answer has begun.
 
     Raises `GrafanaRefused` (token, login), `PageBroken` or `GrafanaAway`.
     """
     try:
-        response = await page.goto(url, wait_until="commit", timeout=timeout * 1000)
+        response = await page.goto(url, wait_until="commit", timeout=within * 1000)
     except PlaywrightTimeout as exc:
-        raise GrafanaAway(f"Grafana did not answer within {timeout:g} s.") from exc
+        raise GrafanaAway(f"Grafana did not answer within {within:g} s.") from exc
     if response is None:
         raise PageBroken
     if urlsplit(page.url).path.rstrip("/").endswith("/login") or response.status in (301, 302):
@@ -147,7 +149,7 @@ async def wait_ready(
         look = await look_at(page, scripts, gateway, expected=expected)
         elapsed = round((time.monotonic() - began) * 1000)
         for panel in look.panels:
-            if panel.get("state") in readiness.STATES:
+            if panel.get("state") in STATES:
                 ready_at.setdefault(str(panel.get("key")), elapsed)
         if look.state.get("frontEnd") == "failed":
             raise FrontEndFailed
@@ -166,9 +168,7 @@ async def wait_ready(
         await asyncio.sleep(POLL)
 
 
-async def look_at(
-    page: Page, scripts: Scripts, gateway: Gateway, *, expected: int | None
-) -> Look:
+async def look_at(page: Page, scripts: Scripts, gateway: Gateway, *, expected: int | None) -> Look:
     """Ask the page what each panel shows."""
     try:
         state = await asyncio.wait_for(page.evaluate(scripts.state), LOOK_TIMEOUT)
@@ -215,10 +215,14 @@ async def read_tables(page: Page, scripts: Scripts) -> tuple[Table, ...]:
 
 
 async def shoot(page: Page, scripts: Scripts) -> bytes:
-    """Return a PNG of the whole grid, reduced to the 256 colours that a mail has room for."""
+    """Return a PNG of the whole grid, reduced to the 256 colours that a mail has room for.
+
+    Of a dashboard without panels it shows the top of the page: the reader sees it is empty.
+    """
     box: Any = await page.evaluate(scripts.measure)
     if not box:
-        raise PageBroken("There is no grid on the page to take an image of.")
+        size = page.viewport_size or {"width": paper.NARROWEST}
+        box = {"left": 0, "top": 0, "width": size["width"], "bottom": EMPTY_HEIGHT}
     raw = await page.screenshot(
         type="png",
         scale="css",

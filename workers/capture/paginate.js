@@ -1,5 +1,5 @@
 // Lays the grid out for print: no panel crosses a page break. Called with { width, height }, the
-// printable area in layout pixels; returns { pages, top: [first pixel of each page] }.
+// printable area in layout pixels; returns { pages }.
 //
 // Every panel becomes a child of the grid as far as layout goes (what stands between is
 // `display: contents`), placed absolutely: `top` is what Chromium breaks pages by. Panels that
@@ -73,35 +73,46 @@
     }
   }
 
-  // Fill pages. A block is placed whole; when it does not fit on a page of its own it shrinks.
-  const pages = [0];
-  let used = 0;
-  for (const block of blocks) {
-    const top = block[0].top;
-    const tall = block.at(-1).bottom - top;
-    const zoom = Math.min(1, (height - 2 * EDGE) / tall);
-    const needed = tall * zoom;
-    if (used > 0 && used + GAP + needed > height - 2 * EDGE) {
-      pages.push(pages.length * height);
-      used = 0;
+  // Fill pages with everything scaled by `fit`. A block is placed whole; one that is taller than
+  // a page shrinks further. Returns the number of pages and where each box goes.
+  function fill(fit) {
+    let page = 0;
+    let used = 0;
+    const places = [];
+    for (const block of blocks) {
+      const { top } = block[0];
+      const tall = block.at(-1).bottom - top;
+      const zoom = Math.min(fit, (height - 2 * EDGE) / tall);
+      const needed = tall * zoom;
+      if (used > 0 && used + GAP + needed > height - 2 * EDGE) {
+        page += 1;
+        used = 0;
+      }
+      const below = used > 0 ? used + GAP : 0;
+      const start = page * height + EDGE + below;
+      used = below + needed;
+      for (const box of block.flatMap((band) => band.boxes)) {
+        // Centred where it had to shrink; lengths of a zoomed element count in its own pixels.
+        const x = (box.left * zoom + ((1 - zoom) * width) / 2) / zoom;
+        const y = (start + (box.top - top) * zoom) / zoom;
+        places.push({ ...box, x, y, zoom });
+      }
     }
-    const below = used > 0 ? used + GAP : 0;
-    const start = pages.at(-1) + EDGE + below;
-    used = below + needed;
-    for (const box of block.flatMap((band) => band.boxes)) {
-      box.zoom = zoom;
-      // Centred where it had to shrink; lengths of a zoomed element count in its own pixels.
-      box.x = (box.left * zoom + ((1 - zoom) * width) / 2) / zoom;
-      box.y = (start + (box.top - top) * zoom) / zoom;
-    }
+    return { pages: page + 1, places };
   }
+
+  // A little smaller is better than a last page with one panel on it.
+  const FITS = [1, 0.98, 0.96, 0.94, 0.92, 0.9];
+  const filled = FITS.map(fill);
+  const fewest = Math.min(...filled.map(({ pages }) => pages));
+  const { pages, places } = filled.find((attempt) => attempt.pages === fewest);
 
   for (const { item, element } of boxes) {
     for (let between = element.parentElement; element !== item && between !== grid; between = between.parentElement) {
       important(between, { display: 'contents' });
     }
   }
-  for (const { element, x, y, width: wide, height: tall, zoom } of boxes) {
+  for (const { element, x, y, width: wide, height: tall, zoom } of places) {
     important(element, {
       position: 'absolute',
       left: `${x}px`,
@@ -117,7 +128,7 @@
   important(grid, {
     position: 'relative',
     width: `${width}px`,
-    height: `${pages.length * height - EDGE}px`,
+    height: `${pages * height - EDGE}px`,
     margin: '0',
     padding: '0',
   });
@@ -147,5 +158,5 @@
       }
     }
   }
-  return { pages: pages.length };
+  return { pages };
 };

@@ -81,7 +81,12 @@ def _stacked(panels: list[dict[str, Any]], height: int) -> list[dict[str, Any]]:
 def _position(panel: Mapping[str, Any]) -> tuple[int, int, int, int]:
     spot = panel.get("gridPos")
     spot = spot if isinstance(spot, dict) else {}
-    return tuple(int(spot.get(name) or 0) for name in ("x", "y", "w", "h"))  # type: ignore[return-value]  # four names, four numbers
+    x, y, w, h = (_whole(spot.get(name)) for name in ("x", "y", "w", "h"))
+    return x, y, w, h
+
+
+def _whole(value: Any) -> int:
+    return int(value) if isinstance(value, (int, float)) else 0
 
 
 def _move(panel: dict[str, Any], down: int) -> None:
@@ -95,8 +100,8 @@ def panel_count(model: Mapping[str, Any]) -> int | None:
     if not isinstance(panels, list):
         return None
     rows = [panel for panel in panels if isinstance(panel, dict)]
-    inner = sum(len(row.get("panels") or []) for row in rows if row.get("type") == "row")
-    return inner + sum(row.get("type") != "row" for row in rows)
+    inner = [len(row.get("panels") or []) for row in rows if row.get("type") == "row"]
+    return sum(inner) + len(rows) - len(inner)
 
 
 def guessed_height(model: Mapping[str, Any]) -> int:

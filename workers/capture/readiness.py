@@ -30,7 +30,9 @@ class Look:
     def panels(self) -> Sequence[Mapping[str, Any]]:
         """The panels as the page told of them; whatever is no object is dropped."""
         found = self.state.get("panels")
-        return [panel for panel in found if isinstance(panel, dict)] if found else []
+        return (
+            [panel for panel in found if isinstance(panel, dict)] if isinstance(found, list) else []
+        )
 
     @property
     def idle(self) -> bool:

@@ -13,7 +13,10 @@
   const text = (value) => (typeof value === 'string' ? value.slice(0, 500) : '');
   const scene = window.__grafanaSceneContext;
   const boot = window.grafanaBootData;
-  const alertBox = document.querySelector('[data-testid="data-testid Alert error"]');
+  // The page's own alert, not one inside a panel.
+  const alertBox = [...document.querySelectorAll('[data-testid="data-testid Alert error"]')].find(
+    (alert) => !alert.closest('.react-grid-item')
+  );
   const result = {
     frontEnd: 'booting',
     ready: false,

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import celery
+import pytest
+
+from deploy.local import services
+from shared import db, queue, tasks
+from shared.queue import Bell
+from shared.settings import Settings
+from shared.tasks import Ring
+from tests.fakes import RecordingBell
+from tests.integration.shared.test_tasks import new_run
+
+
+@pytest.fixture
+def app(settings: Settings) -> celery.Celery:
+    return queue.make_celery("tests", settings)
+
+
+def heard(app: celery.Celery, name: str) -> list[int]:
+    """Take all messages of a queue, in the order in which a worker would; return their ids."""
+    found = []
+    with app.connection_for_read() as connection, connection.channel() as channel:
+        while message := channel.basic_get(name, no_ack=True):
+            args, _, _ = message.payload
+            found += args
+    return found
+
+
+def test_what_a_person_waits_for_is_heard_before_what_is_scheduled(app: celery.Celery) -> None:
+    rings = [Ring(1, "render", "scheduled"), Ring(2, "render", "interactive")]
+    assert Bell(app).ring(rings) == [1, 2]
+    assert heard(app, queue.RENDER) == [2, 1]
+
+
+def test_each_kind_of_task_rings_in_its_own_queue(app: celery.Celery) -> None:
+    Bell(app).ring([Ring(1, "render", "scheduled"), Ring(2, "assemble", "scheduled")])
+    assert heard(app, queue.RENDER) == [1]
+    assert heard(app, queue.DELIVER) == [2]
+
+
+def test_a_broker_that_is_away_loses_no_task_and_raises_nothing(
+    settings: Settings, environ: dict[str, str]
+) -> None:
+    away = f"redis://127.0.0.1:{services.free_port()}/0"
+    gone = Settings.from_environment({**environ, "BROADSHEET_REDIS_URL": away})
+    assert Bell(queue.make_celery("tests", gone)).ring([Ring(1, "render", "scheduled")]) == []
+
+
+def test_announcing_marks_what_was_rung_so_that_beat_does_not_ring_too(pool: db.Pool) -> None:
+    _, rings = new_run(pool)
+    bell = RecordingBell()
+    queue.announce(pool, bell, rings)  # type: ignore[arg-type]
+    with db.transaction(pool) as conn:
+        assert tasks.take_unheard(conn, limit=10) == []
