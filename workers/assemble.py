@@ -81,20 +81,26 @@ def pdf(chapters: Sequence[Chapter], letterhead: Letterhead) -> bytes:
     """Return one PDF of all chapters, with letterhead, page numbers and an outline."""
     _register_fonts()
     readers = [PdfReader(io.BytesIO(chapter.pdf)) for chapter in chapters]
-    total = sum(len(reader.pages) for reader in readers)
+    pages = [
+        (chapter, page, index == 0)
+        for chapter, reader in zip(chapters, readers, strict=True)
+        for index, page in enumerate(reader.pages)
+    ]
+    # All letterheads are one document, so that the fonts are embedded once.
+    out = io.BytesIO()
+    canvas = Canvas(out, invariant=True)
+    for number, (chapter, page, first) in enumerate(pages, 1):
+        size = (float(page.mediabox.width), float(page.mediabox.height))
+        canvas.setPageSize(size)
+        _letterhead(canvas, letterhead, chapter, size, number, len(pages), first=first)
+        canvas.showPage()
+    canvas.save()
+    over = PdfReader(out)
     writer = PdfWriter()
-    number = 0
-    for chapter, reader in zip(chapters, readers, strict=True):
-        first = number
-        for index, page in enumerate(reader.pages):
-            number += 1
-            sheet = writer.add_page(page)
-            width, height = float(sheet.mediabox.width), float(sheet.mediabox.height)
-            over = _letterhead(
-                letterhead, chapter, (width, height), number, total, first=index == 0
-            )
-            sheet.merge_page(PdfReader(io.BytesIO(over)).pages[0])
-        writer.add_outline_item(title=chapter.title, page_number=first)
+    for number, (chapter, page, first) in enumerate(pages):
+        writer.add_page(page).merge_page(over.pages[number])
+        if first:
+            writer.add_outline_item(title=chapter.title, page_number=number)
     writer.compress_identical_objects(remove_duplicates=True, remove_unreferenced=True)
     writer.add_metadata(
         {
@@ -104,12 +110,13 @@ def pdf(chapters: Sequence[Chapter], letterhead: Letterhead) -> bytes:
             "/CreationDate": f"D:{letterhead.made:%Y%m%d%H%M%S}Z",
         }
     )
-    out = io.BytesIO()
-    writer.write(out)
-    return out.getvalue()
+    joined = io.BytesIO()
+    writer.write(joined)
+    return joined.getvalue()
 
 
 def _letterhead(
+    canvas: Canvas,
     letterhead: Letterhead,
     chapter: Chapter,
     size: tuple[float, float],
@@ -117,11 +124,9 @@ def _letterhead(
     total: int,
     *,
     first: bool,
-) -> bytes:
+) -> None:
     """Draw what stands above and below the dashboard on one page."""
     width, height = size
-    out = io.BytesIO()
-    canvas = Canvas(out, pagesize=size, invariant=True)
     middle = width / 2 - SIDE - 3 * mm
     zone = ZoneInfo(chapter.time_zone)
 
@@ -148,8 +153,6 @@ def _letterhead(
     if first and chapter.notes:
         said = "Incomplete: " + "; ".join(chapter.notes)
         _text(canvas, width / 2, 6 * mm, said, REGULAR, 7, ALARM, width * 0.6, centre=True)
-    canvas.save()
-    return out.getvalue()
 
 
 def _range(chapter: Chapter, zone: ZoneInfo) -> str:

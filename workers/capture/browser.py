@@ -100,6 +100,7 @@ class Browser:
         self.program = program
         self._pid = os.getpid()
         self._loop = asyncio.new_event_loop()
+        self._task: asyncio.Task[Any] | None = None
         self._playwright: Playwright | None = None
         self._chromium: Chromium | None = None
         self._client: httpx.AsyncClient | None = None
@@ -154,28 +155,36 @@ class Browser:
     # -- life of the browser ---------------------------------------------------------------
 
     def _run(self, work: Awaitable[T]) -> T:
-        return self._loop.run_until_complete(_awaited(work))
+        task = self._loop.create_task(_awaited(work))
+        self._task = task
+        return self._loop.run_until_complete(task)
 
     def _abandon(self) -> None:
         """Close whatever is open, also what does not answer any more."""
-        for task in asyncio.all_tasks(self._loop):
-            task.cancel()
-        try:
-            self._run(asyncio.wait_for(self._shut(), CLOSE_TIMEOUT))
-        except (TimeoutError, PlaywrightError, httpx.HTTPError) as exc:
-            logger.warning("browser.close_failed", error=_first_line(exc))
+        interrupted = self._task
+        if interrupted:
+            # Only our own work: Playwright's tasks on this loop are what closing needs.
+            interrupted.cancel()
+        self._run(self._shut(interrupted))
+
+    async def _shut(self, interrupted: asyncio.Task[Any] | None = None) -> None:
+        """End one after the other; one that hangs does not keep the next from ending."""
+        if interrupted and not interrupted.done():
+            await asyncio.wait([interrupted], timeout=CLOSE_TIMEOUT)
+        ends: list[Awaitable[None]] = []
+        if self._chromium:
+            ends.append(self._chromium.close())
+        if self._playwright:
+            ends.append(self._playwright.stop())
+        if self._client:
+            ends.append(self._client.aclose())
         self._warm.clear()
         self._chromium = self._playwright = self._client = None
-
-    async def _shut(self) -> None:
-        try:
-            if self._chromium:
-                await self._chromium.close()
-        finally:
-            if self._playwright:
-                await self._playwright.stop()
-            if self._client:
-                await self._client.aclose()
+        for end in ends:
+            try:
+                await asyncio.wait_for(end, CLOSE_TIMEOUT)
+            except (TimeoutError, PlaywrightError, httpx.HTTPError) as exc:
+                logger.warning("browser.close_failed", error=_first_line(exc))
 
     async def _version(self) -> str:
         browser = await self._browser()
@@ -190,9 +199,7 @@ class Browser:
             return self._chromium
         if self._chromium:
             logger.info("browser.recycled", captures=self._captures)
-            self._warm.clear()
             await self._shut()
-            self._playwright = self._client = None
         began = time.monotonic()
         self._playwright = await async_playwright().start()
         self._chromium = await self._playwright.chromium.launch(
@@ -368,7 +375,7 @@ class Browser:
             ready_at=ready_at,
             **waiting,  # type: ignore[arg-type]  # three numbers by name
         )
-        if in_time and await steps.fit_height(page, self._scripts, width):
+        if await steps.fit_height(page, self._scripts, width) and in_time:
             look, in_time = await steps.wait_ready(
                 page,
                 self._scripts,
@@ -412,7 +419,7 @@ class Browser:
         except httpx.HTTPError as exc:
             raise GrafanaAway(
                 f"Grafana does not answer at {self.settings.grafana_url}: "
-                f"{exc or type(exc).__name__}"
+                f"{str(exc) or type(exc).__name__}"
             ) from exc
         if answer.status_code == 404:
             raise DashboardNotFound(f"Dashboard not found: {uid}")

@@ -269,7 +269,7 @@ class Gateway:
                 delay = _retry_after(answer.headers, delay)
             except (httpx.RequestError, _TooLarge) as exc:
                 if attempt == TRIES or isinstance(exc, (httpx.TimeoutException, _TooLarge)):
-                    sentence = f"Grafana did not answer: {exc or type(exc).__name__}"
+                    sentence = f"Grafana did not answer: {str(exc) or type(exc).__name__}"
                     return (
                         504,
                         {"content-type": "application/json"},
@@ -363,7 +363,7 @@ def _kept(headers: httpx.Headers) -> dict[str, str]:
 
 def _retry_after(headers: httpx.Headers, otherwise: float) -> float:
     try:
-        return min(max(float(headers.get("retry-after", "")), 0.0), RETRY_AFTER_LIMIT)
+        return min(max(0.0, float(headers.get("retry-after", ""))), RETRY_AFTER_LIMIT)
     except ValueError:
         return otherwise
 

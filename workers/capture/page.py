@@ -250,8 +250,12 @@ async def print_pdf(page: Page, scripts: Scripts, orientation: str) -> bytes:
     sheet = paper.sheet(orientation, width)
     await page.emulate_media(media="screen", reduced_motion="reduce")
     await page.add_style_tag(content=f"{paper.page_rule(sheet)}\n{scripts.print}")
-    await page.evaluate(scripts.paginate, {"width": sheet.width, "height": sheet.height})
+    laid: Any = await page.evaluate(
+        scripts.paginate, {"width": sheet.width, "height": sheet.height}
+    )
     return await asyncio.wait_for(
-        page.pdf(scale=sheet.scale, prefer_css_page_size=True, print_background=True),
+        page.pdf(
+            scale=sheet.scale * float(laid["fit"]), prefer_css_page_size=True, print_background=True
+        ),
         OUTPUT_TIMEOUT,
     )

@@ -1,5 +1,6 @@
 // Lays the grid out for print: no panel crosses a page break. Called with { width, height }, the
-// printable area in layout pixels; returns { pages }.
+// printable area in layout pixels; returns { pages, fit }: the sheet must be printed at `fit` times
+// its scale, and holds 1 / fit times as many pixels.
 //
 // Every panel becomes a child of the grid as far as layout goes (what stands between is
 // `display: contents`), placed absolutely: `top` is what Chromium breaks pages by. Panels that
@@ -13,13 +14,17 @@
   const EDGE = 2;
   const grid = document.querySelector('.react-grid-layout');
   if (!grid) {
-    return { pages: 0 };
+    return { pages: 0, fit: 1 };
   }
 
+  // Rules of a style sheet, not inline styles: the front-end may lay its grid out once more, and
+  // writes inline styles when it does.
+  const rules = [];
   function important(element, styles) {
-    for (const [name, value] of Object.entries(styles)) {
-      element.style.setProperty(name, value, 'important');
-    }
+    const mark = String(rules.length);
+    const declarations = Object.entries(styles).map(([name, value]) => `${name}: ${value} !important;`);
+    element.setAttribute('data-sheet', mark);
+    rules.push(`[data-sheet='${mark}'][data-sheet][data-sheet] { ${declarations.join(' ')} }`);
   }
 
   // A grid item that repeats holds several panels; each of them is placed on its own.
@@ -73,39 +78,40 @@
     }
   }
 
-  // Fill pages with everything scaled by `fit`. A block is placed whole; one that is taller than
-  // a page shrinks further. Returns the number of pages and where each box goes.
+  // Fill pages of a sheet printed at `fit` of its scale. A block is placed whole; one that is
+  // taller than a page shrinks. Returns the number of pages and where each box goes.
   function fill(fit) {
+    const room = height / fit;
+    const usable = room - 2 * EDGE;
+    const indent = (width / fit - width) / 2;
     let page = 0;
     let used = 0;
     const places = [];
     for (const block of blocks) {
       const { top } = block[0];
       const tall = block.at(-1).bottom - top;
-      const zoom = Math.min(fit, (height - 2 * EDGE) / tall);
+      const zoom = Math.min(1, usable / tall);
       const needed = tall * zoom;
-      if (used > 0 && used + GAP + needed > height - 2 * EDGE) {
+      if (used > 0 && used + GAP + needed > usable) {
         page += 1;
         used = 0;
       }
       const below = used > 0 ? used + GAP : 0;
-      const start = page * height + EDGE + below;
+      const start = page * room + EDGE + below;
       used = below + needed;
       for (const box of block.flatMap((band) => band.boxes)) {
-        // Centred where it had to shrink; lengths of a zoomed element count in its own pixels.
-        const x = (box.left * zoom + ((1 - zoom) * width) / 2) / zoom;
-        const y = (start + (box.top - top) * zoom) / zoom;
+        const x = indent + box.left * zoom + ((1 - zoom) * width) / 2;
+        const y = start + (box.top - top) * zoom;
         places.push({ ...box, x, y, zoom });
       }
     }
-    return { pages: page + 1, places };
+    return { fit, pages: page + 1, room, places };
   }
 
   // A little smaller is better than a last page with one panel on it.
-  const FITS = [1, 0.98, 0.96, 0.94, 0.92, 0.9];
-  const filled = FITS.map(fill);
+  const filled = [1, 0.98, 0.96, 0.94, 0.92, 0.9].map(fill);
   const fewest = Math.min(...filled.map(({ pages }) => pages));
-  const { pages, places } = filled.find((attempt) => attempt.pages === fewest);
+  const { fit, pages, room, places } = filled.find((attempt) => attempt.pages === fewest);
 
   for (const { item, element } of boxes) {
     for (let between = element.parentElement; element !== item && between !== grid; between = between.parentElement) {
@@ -117,18 +123,23 @@
       position: 'absolute',
       left: `${x}px`,
       top: `${y}px`,
-      width: `${wide}px`,
-      height: `${tall}px`,
+      width: `${wide * zoom}px`,
+      height: `${tall * zoom}px`,
       transform: 'none',
       margin: '0',
-      zoom: String(zoom),
       'break-inside': 'avoid',
     });
+    if (zoom < 1) {
+      // The panel inside, not the box that is placed: printing misplaces a zoomed absolute box.
+      for (const child of element.children) {
+        important(child, { zoom: String(zoom), width: `${wide}px`, height: `${tall}px` });
+      }
+    }
   }
   important(grid, {
     position: 'relative',
-    width: `${width}px`,
-    height: `${pages * height - EDGE}px`,
+    width: `${width / fit}px`,
+    height: `${pages * room - EDGE}px`,
     margin: '0',
     padding: '0',
   });
@@ -158,5 +169,8 @@
       }
     }
   }
-  return { pages };
+  const style = document.createElement('style');
+  style.textContent = rules.join('\n');
+  document.head.append(style);
+  return { pages, fit };
 };

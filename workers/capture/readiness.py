@@ -30,9 +30,8 @@ class Look:
     def panels(self) -> Sequence[Mapping[str, Any]]:
         """The panels as the page told of them; whatever is no object is dropped."""
         found = self.state.get("panels")
-        return (
-            [panel for panel in found if isinstance(panel, dict)] if isinstance(found, list) else []
-        )
+        listed = found if isinstance(found, list) else []
+        return [panel for panel in listed if isinstance(panel, dict)]
 
     @property
     def idle(self) -> bool:
