@@ -10,6 +10,7 @@ import csv
 import datetime as dt
 import functools
 import io
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -35,6 +36,11 @@ INK, GREY, RULE, ALARM = (
 SIDE = 10 * mm
 #: What a cell must not begin with, lest a spreadsheet takes it for a formula.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
+#: "-12.3%", "-1,234.50 €", "+3 MiB/s", "-1e-7": a number with at most a unit calls nothing.
+NUMBER = re.compile(
+    r"[-+]\d[\d.,\u00a0\u202f ]*(e[-+]?\d+)?"
+    r"\s?([%€$£¥]|°?[^\W\d_]{1,8}(/[^\W\d_]{1,8})?)?"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +113,7 @@ def pdf(chapters: Sequence[Chapter], letterhead: Letterhead) -> bytes:
             "/Title": letterhead.report,
             "/Creator": "Broadsheet",
             "/Producer": "Broadsheet",
-            "/CreationDate": f"D:{letterhead.made:%Y%m%d%H%M%S}Z",
+            "/CreationDate": f"D:{letterhead.made.astimezone(dt.UTC):%Y%m%d%H%M%S}Z",
         }
     )
     joined = io.BytesIO()
@@ -223,10 +229,6 @@ def csv_file(table: Table) -> bytes:
 
 def _defused(text: str) -> str:
     """Put an apostrophe before what a spreadsheet would run; numbers stay numbers."""
-    if not text.startswith(FORMULA):
+    if not text.startswith(FORMULA) or NUMBER.fullmatch(text):
         return text
-    try:
-        float(text)
-    except ValueError:
-        return f"'{text}"
-    return text
+    return f"'{text}"

@@ -228,7 +228,7 @@ def _chapter(sheet: Capture, content: bytes) -> assembly.Chapter:
         time_to=dt.datetime.fromisoformat(facts["to"]),
         time_zone=facts["timeZone"],
         variables=facts["variables"],
-        notes=_verdict(sheet).notes,
+        notes=_verdict(sheet).amiss,
     )
 
 

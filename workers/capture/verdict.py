@@ -51,10 +51,19 @@ class Verdict:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """One line for each panel that is amiss, for the mail and the document."""
+        """One line for each panel that is amiss, for the mail and the history."""
         return tuple(
             f"{panel.title or panel.key}: {panel.state}"
             + (f" ({panel.message})" if panel.message else "")
+            for panel in self.panels
+            if panel.state in AMISS
+        )
+
+    @property
+    def amiss(self) -> tuple[str, ...]:
+        """The same without the messages, for where there is one line for all of them."""
+        return tuple(
+            f"{panel.title or panel.key}: {panel.state}"
             for panel in self.panels
             if panel.state in AMISS
         )
