@@ -433,7 +433,7 @@ class _Client(smtplib.SMTP):
 
     def data(self, msg: Any) -> tuple[int, bytes]:
         """Send the text of the mail, and its dot when `before_dot` says so."""
-        assert self.before_dot is not None and self.sock is not None  # noqa: S101, PT018
+        assert self.before_dot is not None and self.sock is not None  # noqa: S101, PT018 - data() is only called by send(), which set them
         self.phase = "data"
         code, reply = self.docmd("DATA")
         if code != 354:
@@ -459,7 +459,7 @@ class _Client(smtplib.SMTP):
         It only looks at what has arrived: a connection that breaks later than this still leaves
         the mail `unknown`, but the many that broke before do not.
         """
-        assert self.sock is not None and self.file is not None  # noqa: S101, PT018
+        assert self.sock is not None and self.file is not None  # noqa: S101, PT018 - only called while connected
         self.sock.settimeout(0)
         try:
             arrived = self.file.peek(1)
@@ -545,7 +545,7 @@ class _Connection(flask_mail.Connection):
 
     def _answers(self) -> bool:
         """Whether the server still listens; RSET also clears what a refused mail left."""
-        assert self.host is not None  # noqa: S101
+        assert self.host is not None  # noqa: S101 - _connect() has set it or raised
         try:
             return self.host.rset()[0] == 250
         except OSError:  # all of smtplib's errors are

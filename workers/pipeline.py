@@ -306,6 +306,7 @@ def deliver(task_id: int, deps: Deps) -> None:
                 return
             letter = Letter.from_json(run.mail or {})
             attachments = _attachments(conn, run, letter)
+
         def before_dot() -> bool:
             """Say whether the mail may go out: the lease must still be ours."""
             with db.transaction(deps.pool) as conn:

@@ -35,8 +35,8 @@ def make(pool: db.Pool) -> Make:
                 uid=f"u{changes.get('name', '')}",
                 org_id=1,
                 user_id=1,
-                **{"name": "r", "recipients": ["a@example.com"], **changes},  # type: ignore[arg-type]
-                schedule=rule,  # type: ignore[arg-type]
+                **{"name": "r", "recipients": ["a@example.com"], **changes},
+                schedule=rule,
                 dashboards=[{"dashboard": {"uid": "a"}}, {"dashboard": {"uid": "b"}}],
                 created=now,
                 updated=now,
@@ -66,7 +66,7 @@ def test_a_due_report_becomes_a_run_and_its_next_slot_moves_on(
     report_id = make()
     due = report_of(pool, report_id).next_run_at
     assert due
-    tick.run_tick(pool, bell, settings)  # type: ignore[arg-type]
+    tick.run_tick(pool, bell, settings)
     [run] = runs_of(pool, report_id)
     assert run.state == "queued"
     assert run.scheduled_for == due
@@ -77,8 +77,8 @@ def test_a_due_report_becomes_a_run_and_its_next_slot_moves_on(
 def test_a_second_tick_finds_nothing_to_do(pool: db.Pool, settings: Settings, make: Make) -> None:
     bell = RecordingBell()
     report_id = make()
-    tick.run_tick(pool, bell, settings)  # type: ignore[arg-type]
-    tick.run_tick(pool, bell, settings)  # type: ignore[arg-type]
+    tick.run_tick(pool, bell, settings)
+    tick.run_tick(pool, bell, settings)
     assert len(runs_of(pool, report_id)) == 1
     assert len(bell.rings) == 2
 
@@ -94,7 +94,7 @@ def test_beats_that_tick_at_once_share_the_reports_and_double_none(
     def beat(number: int) -> None:
         start.wait()
         for _ in range(5):
-            tick.run_tick(pools[number], bells[number], settings)  # type: ignore[arg-type]
+            tick.run_tick(pools[number], bells[number], settings)
 
     threads = [threading.Thread(target=beat, args=[number]) for number in range(len(bells))]
     for thread in threads:
@@ -114,16 +114,16 @@ def test_a_run_whose_ring_went_unheard_is_rung_for_by_the_next_tick(
     bell = RecordingBell()
     bell.away = True
     make()
-    tick.run_tick(pool, bell, settings)  # type: ignore[arg-type]
+    tick.run_tick(pool, bell, settings)
     assert bell.rings == []
     bell.away = False
-    tick.run_tick(pool, bell, settings)  # type: ignore[arg-type]
+    tick.run_tick(pool, bell, settings)
     assert len(bell.rings) == 2
 
 
 def test_late_by_an_hour_the_run_says_so(pool: db.Pool, settings: Settings, make: Make) -> None:
     report_id = make(ago=dt.timedelta(hours=1))
-    tick.run_tick(pool, RecordingBell(), settings)  # type: ignore[arg-type]
+    tick.run_tick(pool, RecordingBell(), settings)
     [run] = runs_of(pool, report_id)
     assert run.spec.late
 
@@ -134,7 +134,7 @@ def test_slots_missed_in_a_long_night_become_visible_rows(
     now = dt.datetime.now(dt.UTC)
     hourly = Schedule(frequency="hourly", time_zone="UTC", start=now - dt.timedelta(hours=3.49))
     report_id = make(ago=dt.timedelta(hours=3.5), schedule=hourly)
-    tick.run_tick(pool, RecordingBell(), settings)  # type: ignore[arg-type]
+    tick.run_tick(pool, RecordingBell(), settings)
     states = [run.state for run in runs_of(pool, report_id)]
     assert sorted(states) == ["missed", "missed", "missed", "queued"]
 
@@ -143,10 +143,10 @@ def test_a_report_whose_previous_run_is_under_way_is_skipped_visibly(
     pool: db.Pool, settings: Settings, make: Make
 ) -> None:
     report_id = make()
-    tick.run_tick(pool, RecordingBell(), settings)  # type: ignore[arg-type]
+    tick.run_tick(pool, RecordingBell(), settings)
     with db.transaction(pool) as conn:
         conn.execute("UPDATE report SET next_run_at = now() - interval '1 second'")
-    tick.run_tick(pool, RecordingBell(), settings)  # type: ignore[arg-type]
+    tick.run_tick(pool, RecordingBell(), settings)
     newest, oldest = runs_of(pool, report_id)
     assert (newest.state, oldest.state) == ("skipped", "queued")
     assert newest.cause == claim.OVERLAP
@@ -157,7 +157,7 @@ def test_a_report_that_has_had_its_last_slot_expires(
 ) -> None:
     start = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=1)
     report_id = make(schedule=Schedule(frequency="once", time_zone="UTC", start=start))
-    tick.run_tick(pool, RecordingBell(), settings)  # type: ignore[arg-type]
+    tick.run_tick(pool, RecordingBell(), settings)
     assert report_of(pool, report_id).state == "expired"
     assert len(runs_of(pool, report_id)) == 1
 
@@ -168,7 +168,7 @@ def test_one_report_that_cannot_be_computed_does_not_stop_the_others(
     broken, sound = make(name="broken"), make(name="sound")
     with db.transaction(pool) as conn:
         conn.execute("UPDATE report SET time_zone = 'Mars/Olympus' WHERE id = %s", [broken])
-    tick.run_tick(pool, RecordingBell(), settings)  # type: ignore[arg-type]
+    tick.run_tick(pool, RecordingBell(), settings)
     assert len(runs_of(pool, sound)) == 1
     assert runs_of(pool, broken) == []
     next_run = report_of(pool, broken).next_run_at
@@ -181,7 +181,7 @@ def test_a_dead_workers_task_is_given_back_and_after_the_last_attempt_given_up(
 ) -> None:
     report_id = make()
     bell = RecordingBell()
-    tick.run_tick(pool, bell, settings)  # type: ignore[arg-type]
+    tick.run_tick(pool, bell, settings)
     task_id = bell.rings[0].task_id
     for attempt in range(1, settings.max_attempts + 1):
         with db.transaction(pool) as conn:

@@ -50,6 +50,6 @@ def test_a_broker_that_is_away_loses_no_task_and_raises_nothing(
 def test_announcing_marks_what_was_rung_so_that_beat_does_not_ring_too(pool: db.Pool) -> None:
     _, rings = new_run(pool)
     bell = RecordingBell()
-    queue.announce(pool, bell, rings)  # type: ignore[arg-type]
+    queue.announce(pool, bell, rings)
     with db.transaction(pool) as conn:
         assert tasks.take_unheard(conn, limit=10) == []

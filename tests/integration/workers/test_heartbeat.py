@@ -44,7 +44,7 @@ def test_a_lease_is_renewed_while_its_worker_is_busy(pool: db.Pool) -> None:
     with db.transaction(pool) as conn:
         before = conn.execute("SELECT lease_until FROM task WHERE owner = 'one'").fetchone()
     watched = Watched(pool)
-    with beating(watched, claim):  # type: ignore[arg-type]
+    with beating(watched, claim):
         assert watched.used.acquire(timeout=10)
     with db.transaction(pool) as conn:
         after = conn.execute("SELECT lease_until FROM task WHERE owner = 'one'").fetchone()
@@ -59,7 +59,7 @@ def test_a_lost_lease_ends_the_renewing_without_touching_the_new_owner(pool: db.
         conn.execute("UPDATE task SET owner = 'two' WHERE owner = 'one'")
         before = conn.execute("SELECT lease_until FROM task WHERE owner = 'two'").fetchone()
     watched = Watched(pool)
-    with beating(watched, claim):  # type: ignore[arg-type]
+    with beating(watched, claim):
         assert watched.used.acquire(timeout=10)
     with db.transaction(pool) as conn:
         after = conn.execute("SELECT lease_until FROM task WHERE owner = 'two'").fetchone()

@@ -63,7 +63,7 @@ class Workshop:
             STEPS[ring.kind](ring.task_id, self.deps)  # every message may come twice
             if not self.bell.rings:
                 self.make_due()
-                sweep.ring_again(self.pool, self.bell)  # type: ignore[arg-type]
+                sweep.ring_again(self.pool, self.bell)
 
     def make_due(self) -> None:
         with db.transaction(self.pool) as conn:
@@ -86,9 +86,9 @@ def workshop(pool: db.Pool, settings: Settings) -> Iterator[Workshop]:
     deps = Deps(
         settings=settings,
         pool=pool,
-        bell=bell,  # type: ignore[arg-type]
+        bell=bell,
         render=renderer,
-        mailer=mailer,  # type: ignore[arg-type]
+        mailer=mailer,
         owner="test",
     )
     return Workshop(pool, deps, bell, renderer, mailer)
@@ -187,7 +187,7 @@ def test_a_mail_server_that_is_away_is_tried_again_until_it_is_back(workshop: Wo
     assert workshop.ledger(run_id)["one@example.com"].state == "retry"
     workshop.mailer.outcomes = {}
     workshop.make_due()
-    sweep.ring_again(workshop.pool, workshop.bell)  # type: ignore[arg-type]
+    sweep.ring_again(workshop.pool, workshop.bell)
     workshop.work()
     assert workshop.run(run_id).state == "sent"
     assert len(workshop.mailer.sent) == 2
@@ -234,7 +234,7 @@ def test_a_worker_killed_before_the_dot_loses_nothing(workshop: Workshop) -> Non
         assert deliveries.start(conn, claim.delivery_id or 0, 1)
         conn.execute("UPDATE task SET lease_until = now() - interval '1 second'")
     sweep.reap(workshop.pool, max_attempts=3)
-    sweep.ring_again(workshop.pool, workshop.bell)  # type: ignore[arg-type]
+    sweep.ring_again(workshop.pool, workshop.bell)
     workshop.work()
     assert workshop.run(run_id).state == "sent"
     assert len(workshop.mailer.sent) == 1
