@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from psycopg.types.json import Jsonb
+from psycopg.types.json import Json
 
 from shared.db import Connection
 
@@ -72,7 +72,7 @@ def done(
     conn.execute(
         "UPDATE capture SET state = 'done', cause = NULL, facts = %s, verdict = %s, timings = %s "
         "WHERE id = %s",
-        [Jsonb(facts), Jsonb(verdict), Jsonb(timings), capture_id],
+        [Json(facts), Json(verdict), Json(timings), capture_id],
     )
 
 

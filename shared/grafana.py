@@ -107,7 +107,9 @@ class Grafana:
             answer = self._http.get(path)
         except httpx.HTTPError as exc:
             reason = str(exc) or type(exc).__name__
-            raise GrafanaAway(f"Grafana does not answer at {self.url}: {reason}") from exc
+            raise GrafanaAway(
+                f"Grafana does not answer at {self.url}: {reason}. Check BROADSHEET_GRAFANA_URL."
+            ) from exc
         if answer.status_code == httpx.codes.UNAUTHORIZED:
             raise GrafanaRefused(
                 f"Grafana refuses the service account token: {_message(answer)}. "

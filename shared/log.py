@@ -14,7 +14,16 @@ bind = structlog.contextvars.bound_contextvars
 
 def configure(settings: Settings, *, process: str) -> None:
     """Send the lines of structlog and of every library to standard error, in one form."""
+
+    def name_process(
+        _logger: object, _method: str, event: structlog.typing.EventDict
+    ) -> structlog.typing.EventDict:
+        # Not a context variable: the API's threads begin with an empty context.
+        event["process"] = process
+        return event
+
     shared_steps: list[structlog.typing.Processor] = [
+        name_process,
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
@@ -51,7 +60,6 @@ def configure(settings: Settings, *, process: str) -> None:
     # httpx logs every request with its URL at INFO: too much, and it names dashboards.
     for chatty in ("httpx", "httpcore", "kombu", "amqp", "fontTools", "asyncio"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    structlog.contextvars.bind_contextvars(process=process)
 
 
 def get(name: str) -> structlog.stdlib.BoundLogger:

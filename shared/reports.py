@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from email.utils import parseaddr
 from importlib import metadata
 from typing import Any
 
@@ -17,6 +18,7 @@ from shared.spec import DashboardSpec, RunSpec
 
 DRAFT, SCHEDULED, PAUSED, EXPIRED = "draft", "scheduled", "paused", "expired"
 STATES = (DRAFT, SCHEDULED, PAUSED, EXPIRED)
+FORMATS = ("pdf", "csv", "image")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +53,9 @@ class Report:
 
     def spec(self, *, recipients: Sequence[str] | None = None, late: bool = False) -> RunSpec:
         """Return the frozen copy that a run of this report carries."""
-        formats = list(self.formats) or ["pdf"]
+        # Formats we do not know are kept and echoed for their owner's sake, but nothing is made
+        # of them; a report always comes as something.
+        formats = [name for name in self.formats if name in FORMATS] or ["pdf"]
         if self.enable_csv and "csv" not in formats:
             formats.append("csv")
         options = self.options
@@ -61,8 +65,8 @@ class Report:
             formats=tuple(formats),
             subject=self.subject,
             message=self.message,
-            recipients=tuple(self.recipients if recipients is None else recipients),
-            reply_to=tuple(self.reply_to),
+            recipients=_bare(self.recipients if recipients is None else recipients),
+            reply_to=_bare(self.reply_to),
             orientation=str(options.get("orientation") or "portrait"),
             layout=str(options.get("layout") or "grid"),
             scale_factor=self.scale_factor,
@@ -73,6 +77,11 @@ class Report:
             time_zone=self.schedule.time_zone,
             late=late,
         )
+
+
+def _bare(addresses: Sequence[str]) -> tuple[str, ...]:
+    """Return the envelope addresses: "Ada <ada@example.com>" is mailed to ada@example.com."""
+    return tuple(parseaddr(address)[1] or address for address in addresses)
 
 
 def _dashboard_spec(item: Mapping[str, Any], options: Mapping[str, Any]) -> DashboardSpec:

@@ -233,7 +233,9 @@ def notify_finished(conn: Connection, run_id: int) -> None:
 def cancel_queued(conn: Connection, report_id: int, cause: str) -> None:
     """Cancel the scheduled runs of a report that no worker has begun."""
     rows = conn.execute(
-        "SELECT id FROM run WHERE report_id = %s AND state = 'queued' FOR UPDATE", [report_id]
+        "SELECT id FROM run WHERE report_id = %s AND kind = 'schedule' AND state = 'queued' "
+        "FOR UPDATE",
+        [report_id],
     ).fetchall()
     for row in rows:
         finish(conn, row["id"], "cancelled", cause)

@@ -102,9 +102,10 @@ CREATE TABLE capture (
         CHECK (state IN ('queued', 'rendering', 'done', 'failed')),
     cause text,
     -- What the page turned out to be: title, resolved range, variables; verdict; milliseconds.
-    facts jsonb NOT NULL DEFAULT '{}',
-    verdict jsonb,
-    timings jsonb NOT NULL DEFAULT '{}',
+    -- json, not jsonb: read whole and never searched, and its order is the order of the stages.
+    facts json NOT NULL DEFAULT '{}',
+    verdict json,
+    timings json NOT NULL DEFAULT '{}',
     attempts int NOT NULL DEFAULT 0,
     UNIQUE (run_id, position),
     CHECK (state <> 'failed' OR cause IS NOT NULL),

@@ -1,0 +1,127 @@
+"""The app factory: everything the API needs is handed in."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+
+from flask import Flask, Response, request
+from flask.json.provider import DefaultJSONProvider
+from werkzeug.exceptions import BadRequest
+from werkzeug.routing import BaseConverter
+
+from api import (
+    auth,
+    errors,
+    health,
+    mail,
+    openapi,
+    render,
+    report_settings,
+    reports,
+    runs,
+    schedule_preview,
+)
+from api.fields import INT64
+from api.parser import unstorable
+from api.services import EXTENSION, Services
+from api.waiter import Waiter
+from shared.db import Pool
+from shared.grafana import Grafana
+from shared.queue import Bell
+from shared.settings import Settings
+
+BLUEPRINTS = (
+    reports.blp,
+    mail.blp,
+    render.blp,
+    runs.blp,
+    report_settings.blp,
+    schedule_preview.blp,
+    health.blp,
+)
+
+
+def system_clock() -> dt.datetime:
+    """Return the time of this machine."""
+    return dt.datetime.now(dt.UTC)
+
+
+def create_app(
+    settings: Settings,
+    *,
+    pool: Pool,
+    bell: Bell,
+    grafana: Grafana,
+    waiter: Waiter,
+    clock: Callable[[], dt.datetime] = system_clock,
+) -> Flask:
+    """Return the WSGI app; raise `TypeError` if a route forgot to declare its permission."""
+    app = Flask("api", static_folder=None)
+    app.extensions[EXTENSION] = Services(
+        settings=settings, pool=pool, bell=bell, grafana=grafana, waiter=waiter, clock=clock
+    )
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    app.json = Json(app)
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
+    app.url_map.converters["id64"] = Id64
+    app.before_request(_check_address)
+    auth.register(app, auth.token_authenticator(pool))
+    app.after_request(_headers)
+    errors.register(app)
+    openapi.register(app, BLUEPRINTS, Id64)
+    auth.check_declarations(app)
+    return app
+
+
+def close(app: Flask) -> None:
+    """Let go of everything the app was given; who still waits for a report is told 504."""
+    given: Services = app.extensions[EXTENSION]
+    given.waiter.close()
+    given.grafana.close()
+    given.pool.close()
+
+
+class Json(DefaultJSONProvider):
+    """Fields in the order of Grafana's documentation, and texts as they are."""
+
+    sort_keys = False
+    ensure_ascii = False
+
+
+class Id64(BaseConverter):
+    """The id of a row in an address.
+
+    Whatever is no such id becomes None, which `auth` answers with 400 (and not 404), as Grafana
+    does, once it knows who asks. The words are other resources, for other methods.
+    """
+
+    regex = r"(?!(?:email|test-email|settings|runs|dashboards|render|schedule)\Z)[^/]+"
+    part_isolating = True
+
+    def to_python(self, value: str) -> int | None:
+        """Return the number, or None."""
+        if value.isascii() and value.isdigit() and len(value) < 20 and 0 < int(value) <= INT64:
+            return int(value)
+        return None
+
+
+def _check_address() -> None:
+    """Refuse what no text in the database can hold, wherever in the address it stands."""
+    values = [request.path, *request.args.keys(), *request.args.values()]
+    for value in values:
+        if fault := unstorable(value):
+            raise BadRequest(f"The address {fault}")
+
+
+def _headers(response: Response) -> Response:
+    """Say what a browser must not do with any answer; the documentation page sets its own."""
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    response.headers.setdefault(
+        "Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"
+    )
+    response.headers.setdefault("Referrer-Policy", "no-referrer")
+    response.headers.setdefault("Cache-Control", "no-store")
+    return response

@@ -1,0 +1,104 @@
+"""Every error leaves as Grafana's `{"message": …}`, whoever raised it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Flask, Response, jsonify, request
+from marshmallow.exceptions import SCHEMA
+from werkzeug.exceptions import BadRequest, HTTPException
+
+from api.waiter import NoSlot
+from shared import log
+from shared.errors import (
+    BroadsheetError,
+    DashboardForbidden,
+    DashboardNotFound,
+    DatabaseAway,
+)
+
+logger = log.get(__name__)
+
+#: What our own errors mean to a caller; any other is a 500 with its sentence.
+STATUS: dict[type[BroadsheetError], int] = {
+    DashboardNotFound: 404,
+    DashboardForbidden: 403,
+    NoSlot: 429,
+    DatabaseAway: 503,
+}
+RETRY_AFTER = {429: "5", 503: "5"}
+
+#: Shorter than werkzeug's own sentences, which speak of browsers and spelling.
+SENTENCES = {
+    400: "Bad request",
+    404: "Not found",
+    405: "Method not allowed",
+    413: "The body is too large",
+    500: "Internal server error; see the log of the API",
+}
+
+
+def register(app: Flask) -> None:
+    """Make the app answer every error in JSON."""
+    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(BroadsheetError, _ours)
+    app.register_error_handler(Exception, _unexpected)
+
+
+def invalid(field: str, sentence: str) -> BadRequest:
+    """Return the error for a field, named by its path in the body: `schedule.timeZone`."""
+    return BadRequest(f"{field}: {sentence}")
+
+
+def sentence(messages: Any) -> str:
+    """Put marshmallow's tree of messages into one line: `schedule.timeZone: must be text`."""
+    return "; ".join(
+        f"{path}: {message}" if path else str(message) for path, message in _flat(messages, "")
+    )
+
+
+def _flat(messages: Any, path: str) -> list[tuple[str, str]]:
+    if isinstance(messages, dict):
+        found = []
+        for key, value in messages.items():
+            found += _flat(value, path if key == SCHEMA else _step(path, key))
+        return found
+    texts = messages if isinstance(messages, list) else [messages]
+    return [(path, str(text)) for text in texts]
+
+
+def _step(path: str, key: object) -> str:
+    if isinstance(key, int):
+        return f"{path}[{key}]"
+    return f"{path}.{key}" if path else str(key)
+
+
+def _http(exc: HTTPException) -> Response:
+    if exc.response is not None or exc.code is None or exc.code < 400:
+        return exc.get_response(request.environ)  # type: ignore[return-value]  # flask's own class
+    plain = exc.description in (None, type(exc).description)
+    text = SENTENCES.get(exc.code, exc.name) if plain else exc.description
+    return _answer(exc.code, str(text), dict(exc.get_headers(request.environ)))
+
+
+def _ours(exc: BroadsheetError) -> Response:
+    status = next((code for kind, code in STATUS.items() if isinstance(exc, kind)), 500)
+    if status >= 500:
+        logger.error("api.failed", error=exc.message, kind=type(exc).__name__)
+    return _answer(status, exc.message, {})
+
+
+def _unexpected(exc: Exception) -> Response:
+    logger.error("api.crashed", exc_info=exc, method=request.method, path=request.path)
+    return _answer(500, SENTENCES[500], {})
+
+
+def _answer(status: int, message: str, headers: dict[str, str]) -> Response:
+    response = jsonify({"message": message})
+    response.status_code = status
+    if status in RETRY_AFTER:
+        response.headers["Retry-After"] = RETRY_AFTER[status]
+    for name, value in headers.items():
+        if name.lower() not in ("content-type", "content-length"):
+            response.headers[name] = value
+    return response

@@ -1,0 +1,180 @@
+"""`/api/reports/render/*`: dashboards as files, without a stored report and without a mail."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Sequence
+from typing import Any
+
+from flask import Response, send_file
+from marshmallow import ValidationError
+from werkzeug.exceptions import BadRequest, InternalServerError
+
+from api import dashboards, launch, schemas
+from api.auth import identity, needs
+from api.blueprint import Blueprint
+from api.errors import invalid, sentence
+from api.fields import Body, Choice, QueryWhole, Text
+from api.parser import parse_json
+from api.reports import blank, check_ranges, merged
+from api.services import services
+from shared import db, documents, runs
+from shared.runs import NewRun, Run
+
+blp = Blueprint(
+    "render",
+    __name__,
+    url_prefix="/api/reports/render",
+    description="Dashboards as files, for anybody with a token.",
+)
+BINARY = {"type": "string", "format": "binary"}
+#: A list of dashboards in an address; servers and proxies take about 8,000 characters.
+LONGEST_LIST = 100_000
+
+
+class CsvQuery(Body):
+    """Which dashboards."""
+
+    dashboards = Text(
+        longest=LONGEST_LIST,
+        line=False,
+        required=True,
+        error_messages={"required": "is required"},
+        metadata={
+            "description": "A JSON array of ReportDashboard, or uids separated by commas.",
+            "example": '[{"dashboard":{"uid":"7MeksYbmk"}}]',
+        },
+    )
+    title = Text(longest=255)
+
+
+class PdfQuery(CsvQuery):
+    """Which dashboards, and how they look."""
+
+    orientation = Choice("portrait", "landscape")
+    layout = Choice("simple", "grid")
+    scale_factor = QueryWhole(low=0, high=10)
+    include_tables = Text(longest=10, metadata={"description": "Taken, and without effect."})
+
+
+@blp.route("/pdfs", methods=["GET"], parameters=[launch.PREFER])
+@needs(None)
+@blp.arguments(PdfQuery, location="query")
+@blp.answers(200, BINARY, content_type="application/pdf")
+@blp.answers(202, schemas.RunStarted, headers=launch.HEADERS)
+@blp.answers(504, schemas.RunStarted, headers=launch.HEADERS)
+@blp.fails(403, 404, 429)
+def render_pdf(query: dict[str, Any]) -> Response:
+    """Return one PDF of all the dashboards."""
+    run = _exported(query, "pdf")
+    if isinstance(run, Response):
+        return run
+    made = _files(run, "pdf")
+    if not made:
+        raise InternalServerError(f"Run {run.id} made no PDF")
+    name, content = made[0]
+    return _download(content, name, "application/pdf")
+
+
+@blp.route("/csvs", methods=["GET"], parameters=[launch.PREFER])
+@needs(None)
+@blp.arguments(CsvQuery, location="query")
+@blp.answers(200, BINARY, content_type="application/zip")
+@blp.answers(202, schemas.RunStarted, headers=launch.HEADERS)
+@blp.answers(204, description="The dashboards have no table.")
+@blp.answers(504, schemas.RunStarted, headers=launch.HEADERS)
+@blp.fails(403, 404, 429)
+def render_csvs(query: dict[str, Any]) -> Response:
+    """Return an archive with a CSV file for each table of the dashboards."""
+    run = _exported(query, "csv")
+    if isinstance(run, Response):
+        return run
+    made = _files(run, "csv")
+    if not made:
+        return Response(status=204)
+    name = documents.stem(run.spec.name, run.scheduled_for)
+    return _download(_zipped(made), f"{name}.zip", "application/zip")
+
+
+def _exported(query: dict[str, Any], kind: str) -> Run | Response:
+    now = services().now()
+    items = _listed(query["dashboards"])
+    options = {name: query[name] for name in ("orientation", "layout") if query.get(name)}
+    body = {
+        "dashboards": items,
+        "formats": [kind],
+        "options": {"pdfCombineOneFile": True, **options},
+        "scaleFactor": query.get("scaleFactor", 0),
+    }
+    report = merged(body, blank(now), now)
+    check_ranges(report)
+    found = dashboards.filled_in(report.dashboards)
+    title = query.get("title", "").strip() or found[0]["dashboard"]["name"]
+    spec = merged({**body, "dashboards": found, "name": title}, blank(now), now).spec()
+    return launch.run_to_its_end(
+        NewRun(
+            org_id=identity().org_id,
+            report_id=None,
+            report_revision=None,
+            kind=runs.EXPORT,
+            scheduled_for=services().clock(),
+            spec=spec,
+        )
+    )
+
+
+def _listed(text: str) -> list[dict[str, Any]]:
+    """Read the parameter `dashboards`, whose encoding Grafana does not document."""
+    if text.lstrip()[:1] in ("[", "{"):
+        try:
+            value = parse_json(text)
+        except BadRequest as exc:
+            raise invalid("dashboards", str(exc.description)) from exc
+        value = value if isinstance(value, list) else [value]
+    else:
+        value = [{"dashboard": {"uid": uid.strip()}} for uid in text.split(",") if uid.strip()]
+    try:
+        items: list[dict[str, Any]] = schemas.CreateOrUpdateReport(only=["dashboards"]).load(
+            {"dashboards": value}
+        )["dashboards"]
+    except ValidationError as exc:
+        raise BadRequest(sentence(exc.messages_dict)) from exc
+    if not items:
+        raise invalid("dashboards", "at least one dashboard is required")
+    for position, item in enumerate(items):
+        if not item.get("dashboard", {}).get("uid"):
+            raise invalid(f"dashboards[{position}].dashboard.uid", "is required")
+    return items
+
+
+def _files(run: Run, kind: str) -> list[tuple[str, bytes]]:
+    """Return name and bytes of the finished files of one kind."""
+    with db.transaction(services().pool) as conn:
+        return [
+            (document.name, documents.content(conn, document.id))
+            for document in documents.of_run(conn, run.id)
+            if document.kind == kind
+        ]
+
+
+def _zipped(files: Sequence[tuple[str, bytes]]) -> bytes:
+    """Pack the files; a name that occurs again is numbered."""
+    packed = io.BytesIO()
+    taken: set[str] = set()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files:
+            free, number = name, 2
+            while free in taken:
+                stem, dot, suffix = name.rpartition(".")
+                free = f"{stem or name} ({number}){dot if stem else ''}{suffix if stem else ''}"
+                number += 1
+            taken.add(free)
+            archive.writestr(free, content)
+    return packed.getvalue()
+
+
+def _download(content: bytes, name: str, media_type: str) -> Response:
+    return send_file(
+        io.BytesIO(content), mimetype=media_type, as_attachment=True, download_name=name
+    )

@@ -1,0 +1,205 @@
+"""Runs: what became of a report, stage by stage, and the files it made."""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Response, jsonify, send_file
+from werkzeug.exceptions import NotFound
+
+from api import auth, paging, schemas
+from api.auth import identity, needs
+from api.blueprint import Blueprint
+from api.services import services
+from api.times import shown
+from shared import captures, db, deliveries, documents, reports, runs
+from shared.captures import Capture
+from shared.db import Connection
+from shared.deliveries import Delivery
+from shared.documents import Document
+from shared.runs import Run
+
+blp = Blueprint(
+    "runs",
+    __name__,
+    url_prefix="/api/reports",
+    description="What became of a report each time it was due or asked for; not in Grafana.",
+)
+DEFAULT_PAGE = 50
+BINARY = {"type": "string", "format": "binary"}
+
+
+@blp.route("/<id64:report_id>/runs", methods=["GET"])
+@needs(auth.READ, on_report=True)
+@blp.arguments(paging.RunQuery, location="query")
+@blp.answers(200, schemas.Run(many=True), headers=paging.HEADERS)
+@blp.fails(404)
+def list_runs(query: dict[str, Any], report_id: int) -> Response:
+    """List the runs of a report, the newest first, 50 unless another page is asked for."""
+    state, kind = query.get("state") or None, query.get("kind") or None
+    org_id = identity().org_id
+    with db.transaction(services().pool) as conn:
+        if reports.get(conn, org_id, report_id) is None:
+            raise NotFound("Report not found")
+        found = runs.find(
+            conn,
+            org_id,
+            report_id,
+            state=state,
+            kind=kind,
+            limit=paging.limit(query, DEFAULT_PAGE) or DEFAULT_PAGE,
+            offset=paging.offset(query, DEFAULT_PAGE),
+        )
+        total = runs.count(conn, org_id, report_id, state=state, kind=kind)
+    response = jsonify([_summary(run) for run in found])
+    return paging.headed(response, total, query, DEFAULT_PAGE)
+
+
+@blp.route("/runs/<id64:run_id>", methods=["GET"])
+@needs(auth.READ)
+@blp.answers(200, schemas.RunDetails)
+@blp.fails(404)
+def get_run(run_id: int) -> dict[str, Any]:
+    """Return a run with its captures, deliveries and documents, finished or under way."""
+    with db.transaction(services().pool) as conn:
+        run = _found(conn, run_id)
+        return {
+            **_summary(run),
+            "captures": [_capture(run, item) for item in captures.of_run(conn, run_id)],
+            "deliveries": [_delivery(item) for item in deliveries.of_run(conn, run_id)],
+            "documents": [_document(item) for item in documents.of_run(conn, run_id)],
+        }
+
+
+@blp.route("/runs/<id64:run_id>/documents", methods=["GET"])
+@needs(auth.READ)
+@blp.answers(200, schemas.RunDocument(many=True))
+@blp.fails(404)
+def list_documents(run_id: int) -> Response:
+    """List the files of a run."""
+    with db.transaction(services().pool) as conn:
+        _found(conn, run_id)
+        return jsonify([_document(item) for item in documents.of_run(conn, run_id)])
+
+
+@blp.route("/runs/<id64:run_id>/documents/<id64:document_id>", methods=["GET"])
+@needs(auth.READ)
+@blp.answers(200, BINARY, content_type="application/pdf")
+@blp.answers(200, BINARY, content_type="image/png")
+@blp.answers(200, BINARY, content_type="text/csv")
+@blp.fails(404)
+def get_document(run_id: int, document_id: int) -> Response:
+    """Return a file of a run."""
+    with db.transaction(services().pool) as conn:
+        _found(conn, run_id)
+        document = next(
+            (item for item in documents.of_run(conn, run_id) if item.id == document_id), None
+        )
+        if document is None:
+            raise NotFound("Document not found")
+        content = documents.content(conn, document_id)
+    return send_file(
+        io.BytesIO(content),
+        mimetype=document.media_type,
+        as_attachment=True,
+        download_name=document.name,
+        etag=False,
+    )
+
+
+def _found(conn: Connection, run_id: int) -> Run:
+    """Return the run if the caller may see it; raise `NotFound` or Grafana's 403.
+
+    A run without a report (a test, an export, or one whose report is gone) is for those who may
+    read all reports of the org.
+    """
+    run = runs.get(conn, run_id, org_id=identity().org_id)
+    if run is None:
+        raise NotFound("Run not found")
+    allowed = (
+        identity().may_all(auth.READ)
+        if run.report_id is None
+        else identity().may_one(auth.READ, run.report_id)
+    )
+    if not allowed:
+        raise auth.denied(auth.READ)
+    return run
+
+
+def _summary(run: Run) -> dict[str, Any]:
+    return {
+        "id": run.id,
+        "reportId": run.report_id,
+        "reportRevision": run.report_revision,
+        "kind": run.kind,
+        "name": run.spec.name,
+        "state": run.state,
+        "cause": run.cause,
+        "scheduledFor": shown(run.scheduled_for),
+        "created": shown(run.created_at),
+        "started": shown(run.started_at),
+        "rendered": shown(run.rendered_at),
+        "finished": shown(run.finished_at),
+        "stages": {
+            "queued": _milliseconds(run.created_at, run.started_at),
+            "rendering": _rendering(run),
+            "assemble": run.timings.get("assemble"),
+            "delivering": _milliseconds(run.rendered_at, run.finished_at),
+        },
+        "href": f"/api/reports/runs/{run.id}",
+    }
+
+
+def _rendering(run: Run) -> int | None:
+    """Milliseconds from the first capture's start to the last one's end, without assembly."""
+    # A run that failed, or an export, which is not delivered, ends without having been rendered.
+    whole = _milliseconds(run.started_at, run.rendered_at or run.finished_at)
+    return None if whole is None else max(0, whole - int(run.timings.get("assemble") or 0))
+
+
+def _milliseconds(start: dt.datetime | None, end: dt.datetime | None) -> int | None:
+    return None if start is None or end is None else round((end - start).total_seconds() * 1000)
+
+
+def _capture(run: Run, capture: Capture) -> dict[str, Any]:
+    # A capture's own title is what the page really showed.
+    dashboard = run.spec.dashboards[capture.position]
+    name: Mapping[str, Any] = {"title": dashboard.name, **capture.facts}
+    return {
+        "position": capture.position,
+        "dashboard": {"uid": dashboard.uid, "name": str(name["title"])},
+        "state": capture.state,
+        "cause": capture.cause,
+        "attempts": capture.attempts,
+        "facts": capture.facts,
+        "verdict": capture.verdict,
+        "stages": capture.timings,
+    }
+
+
+def _delivery(delivery: Delivery) -> dict[str, Any]:
+    return {
+        "recipient": delivery.recipient,
+        "state": delivery.state,
+        "cause": delivery.cause,
+        "attempts": delivery.attempts,
+        "messageId": delivery.message_id,
+        "smtpCode": delivery.smtp_code,
+        "created": shown(delivery.created_at),
+        "finished": shown(delivery.finished_at),
+    }
+
+
+def _document(document: Document) -> dict[str, Any]:
+    return {
+        "id": document.id,
+        "kind": document.kind,
+        "name": document.name,
+        "mediaType": document.media_type,
+        "size": document.size,
+        "sha256": document.sha256,
+        "href": f"/api/reports/runs/{document.run_id}/documents/{document.id}",
+    }

@@ -1,0 +1,379 @@
+"""What the API takes and gives, by the names of Grafana's specification.
+
+Schemas of requests are loaded (strictly, see `api.fields`) into dictionaries in the API's own
+words. Schemas of responses only document: the views build plain JSON, and the schemathesis test
+holds one against the other.
+"""
+
+from __future__ import annotations
+
+from marshmallow import fields
+
+from api.fields import (
+    INT64,
+    Body,
+    Choice,
+    Flag,
+    Instant,
+    Object,
+    ObjectList,
+    Text,
+    TextList,
+    Variables,
+    Whole,
+)
+from shared import reports, runs, schedule
+
+MAX_RECIPIENTS = 500
+MAX_DASHBOARDS = 50
+MAX_FORMATS = 20
+MAX_FOOTER_ITEMS = 10
+#: Three times an address of the greatest length, on average, would be a very odd list.
+LONGEST_ADDRESS_LIST = MAX_RECIPIENTS * 100
+
+
+class Message(Body):
+    """What every change answers, and every error."""
+
+    message = Text(required=True)
+
+
+class ErrorResponseBody(Message):
+    """An error: one sentence, naming the field where it is about one."""
+
+
+class SuccessResponseBody(Message):
+    """A change that was made."""
+
+    run_id = Whole(metadata={"description": "The run that sent the mail; not in Grafana."})
+
+
+class Created(Message):
+    """A report that was created."""
+
+    id = Whole(required=True)
+
+
+class RunStarted(Message):
+    """A run that goes on; its address is in the header Location."""
+
+    run_id = Whole(required=True)
+
+
+class ReportTimeRange(Body):
+    """A range of Grafana's: relative (`now-1d/d`) or absolute; empty is the dashboard's own."""
+
+    from_ = Text(longest=100)
+    to = Text(longest=100)
+
+    def on_bind_field(self, field_name: str, field_obj: fields.Field) -> None:  # type: ignore[type-arg]  # as in the base class
+        """`from` cannot be an attribute in Python."""
+        super().on_bind_field(field_name.rstrip("_"), field_obj)
+
+
+class ReportDashboardID(Body):
+    """A dashboard. Requests need its `uid` only; `id` and `name` are filled from Grafana."""
+
+    id = Whole()
+    uid = Text(longest=200)
+    name = Text(longest=1_000, line=False)
+
+
+class ReportDashboard(Body):
+    """One dashboard of a report, with its time range and variables."""
+
+    dashboard = Object(ReportDashboardID)
+    time_range = Object(ReportTimeRange)
+    report_variables = Variables(
+        metadata={"description": "Values by variable; empty: the dashboard's own values."}
+    )
+
+
+class ReportOptions(Body):
+    """How the PDF looks. Options we do not know are kept and returned."""
+
+    orientation = Choice("portrait", "landscape")
+    layout = Choice("simple", "grid")
+    time_range = Object(
+        ReportTimeRange,
+        metadata={"description": "Older form: for dashboards that have no range of their own."},
+    )
+    pdf_combine_one_file = Flag()
+    pdf_show_template_variables = Flag()
+    csv_encoding = Text()
+
+    class Meta:
+        """Echo what newer Grafanas know."""
+
+        unknown = "include"
+
+
+class ReportSchedule(Body):
+    """When a report is due. Days, weeks and months are counted on the clock of `timeZone`."""
+
+    start_date = Instant(
+        metadata={"description": "First slot. Absent: now on creation, else as it was."}
+    )
+    end_date = Instant(metadata={"description": "Last moment of the schedule, inclusive."})
+    frequency = Choice(*schedule.FREQUENCIES)
+    interval_frequency = Choice(
+        *schedule.INTERVALS, metadata={"description": "The unit of `custom`."}
+    )
+    interval_amount = Whole(
+        metadata={"description": f"How many of them, from 1 to {schedule.MAX_INTERVAL_AMOUNT}."}
+    )
+    workdays_only = Flag(metadata={"description": "Monday to Friday; hourly, daily and custom."})
+    day_of_month = Text(
+        longest=10, metadata={"description": '"last": the last day of the month, with `monthly`.'}
+    )
+    time_zone = Text(
+        longest=100, metadata={"description": "IANA name. Absent: GMT.", "example": "Europe/Warsaw"}
+    )
+
+
+class CreateOrUpdateReport(Body):
+    """A report's configuration. Replaces the stored one as a whole.
+
+    Only `state`, `scaleFactor`, `subject`, `schedule.startDate` and the PDF options keep their
+    stored value where they are absent, because common clients cannot express them.
+    """
+
+    name = Text(longest=255)
+    subject = Text(longest=500)
+    recipients = Text(
+        longest=LONGEST_ADDRESS_LIST,
+        line=False,
+        metadata={"description": "Addresses, separated by commas or semicolons."},
+    )
+    reply_to = Text(longest=LONGEST_ADDRESS_LIST, line=False)
+    message = Text(longest=65_536, line=False)
+    schedule = Object(ReportSchedule)
+    options = Object(ReportOptions)
+    enable_dashboard_url = Flag()
+    enable_csv = Flag(metadata={"deprecated": True, "description": 'As `"csv"` in `formats`.'})
+    state = Choice(*reports.STATES)
+    dashboards = ObjectList(ReportDashboard, most=MAX_DASHBOARDS)
+    formats = TextList(
+        most=MAX_FORMATS, metadata={"description": '"pdf" (default), "csv", "image".'}
+    )
+    scale_factor = Whole(low=0, high=10, metadata={"description": "Zoom; 0: the server's own."})
+    dashboard_id = Whole(metadata={"deprecated": True, "description": "Ignored; use dashboards."})
+    dashboard_uid = Text(
+        longest=200,
+        metadata={"deprecated": True, "description": "The only dashboard, before Grafana 9."},
+    )
+    template_vars = Variables(metadata={"deprecated": True})
+
+
+#: Shown in the documentation, to be tried out.
+EXAMPLE = {
+    "name": "Weekly figures",
+    "recipients": "team@example.org,boss@example.org",
+    "message": "Hi,\nplease find attached the figures of last week.",
+    "schedule": {
+        "frequency": "weekly",
+        "startDate": "2030-01-07T08:00:00+01:00",
+        "timeZone": "Europe/Warsaw",
+    },
+    "options": {"orientation": "landscape", "layout": "grid"},
+    "enableDashboardUrl": True,
+    "dashboards": [
+        {
+            "dashboard": {"uid": "7MeksYbmk"},
+            "timeRange": {"from": "now-7d/d", "to": "now-1d/d"},
+            "reportVariables": {"host": ["web-1", "web-2"]},
+        }
+    ],
+    "formats": ["pdf", "csv"],
+}
+
+
+class Report(CreateOrUpdateReport):
+    """A stored report."""
+
+    id = Whole(required=True)
+    uid = Text(required=True)
+    user_id = Whole(required=True)
+    org_id = Whole(required=True)
+    next_run = Instant(
+        metadata={"description": "The next slot, null when there is none; not in Grafana."}
+    )
+    created = Instant(required=True)
+    updated = Instant(required=True)
+
+    class Meta:
+        """The forms from before Grafana 9 are taken, and never given."""
+
+        exclude = ("dashboard_id", "dashboard_uid", "template_vars")
+
+
+class ReportEmail(Body):
+    """Which report to send now, and to whom."""
+
+    id = fields.Raw(
+        metadata={
+            "type": ["string", "integer"],
+            "pattern": "^[0-9]+$",
+            "minimum": 1,
+            "maximum": INT64,
+            "description": "The report's id, as text (or as a number).",
+        }
+    )
+    emails = Text(
+        longest=LONGEST_ADDRESS_LIST,
+        line=False,
+        metadata={"description": "Addresses instead of the report's own."},
+    )
+    use_emails_from_report = Flag()
+    email = Text(
+        longest=LONGEST_ADDRESS_LIST,
+        line=False,
+        metadata={"deprecated": True, "description": "As `emails`."},
+    )
+
+
+class ReportBrandingOptions(Body):
+    """Logos and the footer of mails."""
+
+    report_logo_url = Text(longest=2_000)
+    email_logo_url = Text(longest=2_000)
+    email_footer_mode = Choice("sent-by", "none")
+    email_footer_text = Text()
+    email_footer_link = Text(longest=2_000)
+
+
+class FooterItem(Body):
+    """One part of the footer of PDF pages."""
+
+    type = Text()
+    value = Text()
+    color = Text()
+    font_size = Text()
+    font_style = Text()
+    font_weight = Text()
+
+
+class ReportSettings(Body):
+    """Settings of an organisation, for all its reports."""
+
+    id = Whole()
+    user_id = Whole()
+    org_id = Whole()
+    branding = Object(ReportBrandingOptions)
+    pdf_theme = Text()
+    embedded_image_theme = Text()
+    pdf_header_enabled = Flag()
+    pdf_dashboard_title_enabled = Flag()
+    pdf_time_range_enabled = Flag()
+    footer_items = ObjectList(FooterItem, most=MAX_FOOTER_ITEMS)
+    footer_font_family = Text()
+
+
+class PreviewRequest(Body):
+    """A schedule, and which of its slots to list."""
+
+    schedule = Object(ReportSchedule, required=True)
+    count = Whole(low=1, high=100, metadata={"description": "How many slots; 5 if absent."})
+    after = Instant(metadata={"description": "List slots after this moment; now if absent."})
+
+
+class Occurrence(Body):
+    """One slot: an instant, and how the clock of the schedule's zone shows it."""
+
+    instant = Instant(required=True)
+    local = Text(required=True)
+    offset = Text(required=True)
+
+
+class Preview(Body):
+    """The next slots of a schedule."""
+
+    time_zone = Text(required=True)
+    occurrences = ObjectList(Occurrence, most=100, required=True)
+
+
+class RunDashboard(Body):
+    """Which dashboard a capture is of."""
+
+    uid = Text(required=True)
+    name = Text(required=True, line=False)
+
+
+class RunCapture(Body):
+    """One dashboard of a run."""
+
+    position = Whole(required=True)
+    dashboard = Object(RunDashboard, required=True)
+    state = Text(required=True)
+    cause = Text(line=False)
+    attempts = Whole(required=True)
+    facts = fields.Dict(metadata={"description": "Title, resolved time range, variables."})
+    verdict = fields.Dict(metadata={"description": "What became of each panel."})
+    stages = fields.Dict(metadata={"description": "Milliseconds by stage."})
+
+
+class RunDelivery(Body):
+    """One mail of a run to one recipient."""
+
+    recipient = Text(required=True, line=False)
+    state = Text(required=True)
+    cause = Text(line=False)
+    attempts = Whole(required=True)
+    message_id = Text(required=True)
+    smtp_code = Whole()
+    created = Instant(required=True)
+    finished = Instant()
+
+
+class RunDocument(Body):
+    """A file of a run."""
+
+    id = Whole(required=True)
+    kind = Text(required=True)
+    name = Text(required=True)
+    media_type = Text(required=True)
+    size = Whole(required=True)
+    sha256 = Text(required=True)
+    href = Text(required=True)
+
+
+class RunStages(Body):
+    """Milliseconds that each stage took; null for one that has not ended."""
+
+    queued = Whole()
+    rendering = Whole()
+    assemble = Whole()
+    delivering = Whole()
+
+
+class Run(Body):
+    """One firing of a report."""
+
+    id = Whole(required=True)
+    report_id = Whole(metadata={"description": "Null for a test or an export."})
+    report_revision = Whole()
+    kind = Choice(*runs.LANES, required=True)
+    name = Text(required=True)
+    state = Choice(*runs.STATES, required=True)
+    cause = Text(line=False, longest=100_000)
+    scheduled_for = Instant(required=True)
+    created = Instant(required=True)
+    started = Instant()
+    rendered = Instant()
+    finished = Instant()
+    stages = Object(RunStages, required=True)
+    href = Text(required=True)
+
+
+class RunDetails(Run):
+    """A run with all that came of it."""
+
+    captures = ObjectList(RunCapture, most=MAX_DASHBOARDS, required=True)
+    deliveries = ObjectList(RunDelivery, most=MAX_RECIPIENTS, required=True)
+    documents = ObjectList(RunDocument, most=10_000, required=True)
+
+
+class Health(Body):
+    """That the process answers."""
+
+    status = Text(required=True)

@@ -1,0 +1,39 @@
+"""What the views work with, handed to `create_app` and reached through `services()`."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from flask import current_app
+
+from api.waiter import Waiter
+from shared.db import Pool
+from shared.grafana import Grafana
+from shared.queue import Bell
+from shared.settings import Settings
+
+EXTENSION = "broadsheet"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """The outside of the API: everything that a test replaces by a fake of the same shape."""
+
+    settings: Settings
+    pool: Pool
+    bell: Bell
+    grafana: Grafana
+    waiter: Waiter
+    clock: Callable[[], dt.datetime]
+
+    def now(self) -> dt.datetime:
+        """Read the clock, in whole seconds, as Grafana shows its times."""
+        return self.clock().replace(microsecond=0)
+
+
+def services() -> Services:
+    """Return the services of the app that handles this request."""
+    found: Services = current_app.extensions[EXTENSION]
+    return found

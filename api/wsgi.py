@@ -1,0 +1,43 @@
+"""The entry point of a WSGI server: `gunicorn -c python:api.gunicorn_conf api.wsgi:application`.
+
+The one module of the API that does something when it is imported, because that is how WSGI
+servers start an app. It must be imported after the fork: see `preload_app` in `gunicorn_conf`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from flask import Flask
+
+from api.app import create_app
+from api.waiter import Waiter
+from shared import db
+from shared.grafana import Grafana
+from shared.process import begin
+from shared.queue import Bell, make_celery
+
+#: Requests of the API hold a connection for milliseconds, so few of them serve many threads.
+POOL_SIZE = 16
+#: A person waits for the answer to "does this dashboard exist".
+GRAFANA_TIMEOUT = 10.0
+
+
+def make_application(environ: Mapping[str, str]) -> Flask:
+    """Return the app with its real services; end the process when a setting is wrong."""
+    settings = begin("api", environ, "grafana_url", "grafana_token")
+    waiter = Waiter(settings.database_url, slots=settings.wait_slots)
+    waiter.start()
+    return create_app(
+        settings,
+        pool=db.open_pool(settings.database_url, max_size=POOL_SIZE, application="broadsheet-api"),
+        bell=Bell(make_celery("broadsheet-api", settings)),
+        grafana=Grafana.from_settings(
+            settings, timeout=min(settings.grafana_timeout, GRAFANA_TIMEOUT)
+        ),
+        waiter=waiter,
+    )
+
+
+application = make_application(os.environ)

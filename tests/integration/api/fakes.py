@@ -1,0 +1,116 @@
+"""What the API's tests put in the place of Grafana, the broker, the workers and the clock.
+
+Each has the signatures of what it stands for.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from flask.testing import FlaskClient
+
+from shared.errors import DashboardNotFound
+from shared.grafana import Dashboard
+from shared.tasks import Ring
+
+NOW = dt.datetime(2026, 3, 4, 10, 30, tzinfo=dt.UTC)
+
+
+class FakeGrafana:
+    """Knows the dashboards it is given; a uid may stand for an error instead."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, str | Exception] = {"7MeksYbmk": "Alerting with TestData", "x": "X"}
+        self.asked: list[str] = []
+
+    def dashboard(self, uid: str) -> Dashboard:
+        self.asked.append(uid)
+        found = self.known.get(uid, DashboardNotFound(f"Dashboard not found: {uid}"))
+        if isinstance(found, Exception):
+            raise found
+        return Dashboard(uid=uid, id=463, title=found, model={})
+
+
+class RecordingBell:
+    """Remembers what it was rung for; `away` makes it as deaf as a broker that is down."""
+
+    def __init__(self) -> None:
+        self.rings: list[Ring] = []
+        self.away = False
+
+    def ring(self, rings: Sequence[Ring]) -> list[int]:
+        if self.away:
+            return []
+        self.rings += rings
+        return [ring.task_id for ring in rings]
+
+
+class FakeSlot:
+    def __init__(self, waiter: FakeWaiter) -> None:
+        self.waiter = waiter
+        self.run_id = 0
+
+    def expect(self, run_id: int) -> None:
+        self.run_id = run_id
+
+    def wait(self, timeout: float) -> bool:
+        self.waiter.timeouts.append(timeout)
+        return self.waiter.work(self.run_id)
+
+
+class FakeWaiter:
+    """Does the workers' part itself, by calling `work(run id)`, and never blocks."""
+
+    def __init__(self, work: Callable[[int], bool]) -> None:
+        self.work = work
+        self.timeouts: list[float] = []
+
+    @contextmanager
+    def slot(self) -> Iterator[FakeSlot]:
+        yield FakeSlot(self)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.time = NOW
+
+    def __call__(self) -> dt.datetime:
+        return self.time
+
+
+class Caller:
+    """A test client that sends a token, JSON, and shows answers as (status, JSON)."""
+
+    def __init__(self, client: FlaskClient, secret: str | None) -> None:
+        self.client = client
+        self.headers = {"Authorization": f"Bearer {secret}"} if secret else {}
+
+    def __call__(self, method: str, path: str, body: Any = None, **more: Any) -> tuple[int, Any]:
+        answer = self.ask(method, path, body, **more)
+        return answer.status_code, answer.get_json(silent=True)
+
+    def ask(self, method: str, path: str, body: Any = None, **more: Any) -> Any:
+        headers = {**self.headers, **more.pop("headers", {})}
+        if isinstance(body, str | bytes):
+            more.setdefault("content_type", "application/json")
+            return self.client.open(path, method=method, data=body, headers=headers, **more)
+        if body is not None:
+            more["json"] = body
+        return self.client.open(path, method=method, headers=headers, **more)
+
+
+def report_body(**changes: Any) -> dict[str, Any]:
+    """What Terraform sends for its smallest report, with `changes`."""
+    body: Mapping[str, Any] = {
+        "dashboards": [{"dashboard": {"uid": "x"}, "reportVariables": {}, "timeRange": {}}],
+        "enableDashboardUrl": True,
+        "formats": ["pdf"],
+        "name": "my report",
+        "options": {"layout": "grid", "orientation": "landscape"},
+        "recipients": "some@email.com",
+        "schedule": {"frequency": "hourly", "timeZone": "GMT"},
+    }
+    return {name: value for name, value in {**body, **changes}.items() if value is not ...}

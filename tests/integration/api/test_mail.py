@@ -1,0 +1,200 @@
+"""`/email` and `/test-email`: a run is stored, rung for, and waited for."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+
+from shared import db, runs
+from shared.errors import DashboardForbidden
+from tests.integration.api.fakes import NOW, report_body
+
+MAIL = {"id": "1", "useEmailsFromReport": True}
+
+
+@pytest.fixture(autouse=True)
+def _report_1(admin):
+    """A stored report, the first."""
+    assert admin("POST", "/api/reports", report_body())[1]["id"] == 1
+
+
+def run(pool: db.Pool, run_id: int) -> runs.Run:
+    with db.transaction(pool) as conn:
+        found = runs.get(conn, run_id)
+    assert found
+    return found
+
+
+def ends(pool: db.Pool, state: str, cause: str | None = None):
+    """Workers that end every run like this."""
+
+    def work(run_id: int) -> bool:
+        with db.transaction(pool) as conn:
+            return runs.finish(conn, run_id, state, cause)
+
+    return work
+
+
+@pytest.mark.parametrize("report_id", ["1", 1, "01"])
+def test_a_report_is_sent_to_its_recipients(admin, pool, report_id):
+    status, answer = admin(
+        "POST", "/api/reports/email", {"id": report_id, "useEmailsFromReport": True}
+    )
+    assert (status, answer["message"]) == (200, "Report was sent")
+    made = run(pool, answer["runId"])
+    assert (made.kind, made.report_id, made.report_revision) == ("api", 1, 1)
+    assert made.scheduled_for == NOW
+    assert made.spec.recipients == ("some@email.com",)
+    assert made.spec.dashboards[0].uid == "x"
+
+
+@pytest.mark.parametrize("field", ["emails", "email"])
+@pytest.mark.parametrize("use", [True, False, None])
+def test_emails_go_before_those_of_the_report(admin, pool, field, use):
+    body = {"id": "1", field: "a@b.c; d@e.f", "useEmailsFromReport": use}
+    status, answer = admin("POST", "/api/reports/email", body)
+    assert status == 200
+    assert run(pool, answer["runId"]).spec.recipients == ("a@b.c", "d@e.f")
+
+
+WRONG_REQUESTS = [
+    ({}, "id"),
+    ({"id": None, "useEmailsFromReport": True}, "id"),
+    ({"id": "", "useEmailsFromReport": True}, "id"),
+    ({"id": "x", "useEmailsFromReport": True}, "id"),
+    ({"id": 1.0, "useEmailsFromReport": True}, "id"),
+    ({"id": True, "useEmailsFromReport": True}, "id"),
+    ({"id": ["1"], "useEmailsFromReport": True}, "id"),
+    ({"id": str(2**63), "useEmailsFromReport": True}, "id"),
+    ({"id": "1"}, "emails"),
+    ({"id": "1", "useEmailsFromReport": False}, "emails"),
+    ({"id": "1", "useEmailsFromReport": "true"}, "useEmailsFromReport"),
+    ({"id": "1", "emails": "nobody"}, "emails"),
+    ({"id": "1", "emails": ["a@b.c"]}, "emails"),
+]
+
+
+def test_a_wrong_request_is_400_and_starts_nothing(admin, bell):
+    for body, field in WRONG_REQUESTS:
+        status, answer = admin("POST", "/api/reports/email", body)
+        assert status == 400
+        assert answer["message"].startswith(f"{field}: ")
+        assert bell.rings == []
+
+
+def test_a_report_that_is_not_there_is_404(admin):
+    body = {"id": "99", "useEmailsFromReport": True}
+    assert admin("POST", "/api/reports/email", body) == (404, {"message": "Report not found"})
+
+
+def test_a_draft_is_not_sent(admin):
+    report_id = admin("POST", "/api/reports", report_body(state="draft"))[1]["id"]
+    body = {"id": report_id, "useEmailsFromReport": True}
+    status, answer = admin("POST", "/api/reports/email", body)
+    assert status == 400
+    assert "draft" in answer["message"]
+
+
+def test_a_paused_report_is_sent_when_asked(admin):
+    admin("POST", "/api/reports/1/pause")
+    assert admin("POST", "/api/reports/email", MAIL)[0] == 200
+
+
+def test_a_dashboard_that_may_no_longer_be_read_is_403(admin, grafana, bell):
+    grafana.known["x"] = DashboardForbidden("Access denied to this dashboard: x")
+    assert admin("POST", "/api/reports/email", MAIL)[0] == 403
+    assert bell.rings == []
+
+
+def test_a_test_mail_stores_no_report(admin, pool):
+    body = report_body(name="Trial", state="draft", schedule=..., recipients="t@b.c")
+    status, answer = admin("POST", "/api/reports/test-email", body)
+    assert (status, answer["message"]) == (200, "Test email sent")
+    made = run(pool, answer["runId"])
+    assert (made.kind, made.report_id, made.spec.name) == ("test", None, "Trial")
+    assert made.spec.recipients == ("t@b.c",)
+    assert made.spec.dashboards[0].name == "X"
+    assert len(admin("GET", "/api/reports")[1]) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"name": ""}, "name"),
+        ({"recipients": ""}, "recipients"),
+        ({"dashboards": []}, "dashboards"),
+        ({"schedule": {"frequency": "daily", "timeZone": "Mars"}}, "schedule.timeZone"),
+        (
+            {"dashboards": [{"dashboard": {"uid": "x"}, "timeRange": {"from": "x", "to": "y"}}]},
+            "dashboards[0].timeRange",
+        ),
+    ],
+)
+def test_a_test_mail_needs_what_a_mail_needs(admin, changes, field):
+    status, answer = admin("POST", "/api/reports/test-email", report_body(**changes))
+    assert status == 400
+    assert answer["message"].startswith(f"{field}: ")
+
+
+@pytest.mark.parametrize("state", ["failed", "partial"])
+def test_a_run_that_was_not_sent_is_500_with_its_cause(admin, pool, waiter, state):
+    waiter.work = ends(pool, state, "a@b.c: 550 no such user")
+    for path, body in (("email", MAIL), ("test-email", report_body())):
+        status, answer = admin("POST", f"/api/reports/{path}", body)
+        assert status == 500
+        assert answer["message"].endswith("a@b.c: 550 no such user")
+
+
+def test_at_the_deadline_the_run_goes_on_and_the_answer_names_it(admin, pool, waiter, settings):
+    waiter.work = lambda _: False
+    answer = admin.ask("POST", "/api/reports/email", MAIL)
+    assert answer.status_code == 504
+    assert waiter.timeouts == [settings.wait_timeout]
+    address = f"/api/reports/runs/{answer.json['runId']}"
+    assert answer.headers["Location"] == address
+    assert address in answer.json["message"]
+    assert admin("GET", address)[1]["state"] == "queued"
+
+
+def test_who_prefers_not_to_wait_is_answered_at_once(admin, waiter, bell):
+    answer = admin.ask(
+        "POST", "/api/reports/email", MAIL, headers={"Prefer": "wait=5, respond-async"}
+    )
+    assert answer.status_code == 202
+    assert answer.headers["Location"] == f"/api/reports/runs/{answer.json['runId']}"
+    assert answer.headers["Preference-Applied"] == "respond-async"
+    assert waiter.timeouts == []
+    assert len(bell.rings) == 1
+
+
+def test_the_bell_rings_on_the_lane_of_those_who_wait_after_the_commit(admin, pool, bell):
+    seen = []
+
+    def ring(rings):
+        with db.transaction(pool) as conn:
+            seen.extend(runs.find(conn, 1, 1))
+        return [ring.task_id for ring in rings]
+
+    bell.ring = ring
+    assert admin("POST", "/api/reports/email", MAIL)[0] == 200
+    assert [made.state for made in seen] == ["queued"]
+
+
+def test_tasks_that_were_rung_for_are_marked_and_others_are_left_to_beat(admin, pool, bell, waiter):
+    waiter.work = lambda _: False
+    admin("POST", "/api/reports/email", MAIL)
+    bell.away = True
+    admin("POST", "/api/reports/email", MAIL)
+    with db.transaction(pool) as conn:
+        marks = conn.execute("SELECT published_at, lane FROM task ORDER BY id").fetchall()
+    assert [mark["published_at"] is not None for mark in marks] == [True, False]
+    assert {mark["lane"] for mark in marks} == {"interactive"}
+
+
+def test_two_mails_of_one_report_at_the_same_moment_are_two_runs(admin, pool):
+    first = admin("POST", "/api/reports/email", MAIL)[1]["runId"]
+    second = admin("POST", "/api/reports/email", MAIL)[1]["runId"]
+    assert first != second
+    aside = run(pool, second).scheduled_for - NOW
+    assert dt.timedelta() < aside < dt.timedelta(milliseconds=1)

@@ -1,0 +1,250 @@
+"""The history of a report: runs, what became of them, and their files."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+
+from shared import captures, db, deliveries, documents, reports, runs
+from tests.integration.api.fakes import NOW, report_body
+
+
+@pytest.fixture(autouse=True)
+def _report_1(admin):
+    """A stored report, the first."""
+    assert admin("POST", "/api/reports", report_body())[1]["id"] == 1
+
+
+def made(pool: db.Pool, *, slot: int = 0, kind: str = runs.SCHEDULE, report_id: int | None = 1):
+    """Store a run of report 1 and return its id."""
+    with db.transaction(pool) as conn:
+        spec = reports.get(conn, 1, 1).spec()
+        found = runs.insert(
+            conn,
+            runs.NewRun(
+                org_id=1,
+                report_id=report_id,
+                report_revision=1,
+                kind=kind,
+                scheduled_for=NOW + dt.timedelta(hours=slot),
+                spec=spec,
+            ),
+        )
+    assert found
+    return found[0]
+
+
+def sent(pool: db.Pool, run_id: int) -> None:
+    """Take a run through all its states, with two recipients of whom one gets nothing."""
+    with db.transaction(pool) as conn:
+        runs.start(conn, run_id)
+        (capture,) = captures.of_run(conn, run_id)
+        captures.start(conn, capture.id, 1)
+        documents.put(conn, run_id, "pdf", "part.pdf", b"part", capture_id=capture.id)
+        captures.done(
+            conn,
+            capture.id,
+            facts={"title": "X as shown"},
+            verdict={"panels": [{"id": 1, "title": "CPU", "state": "ok", "milliseconds": 12}]},
+            timings={"open": 210, "ready": 900},
+        )
+        documents.put(conn, run_id, "pdf", "Übersicht.pdf", b"%PDF-1.7")
+        documents.put(conn, run_id, "csv", "t.csv", b"a\n")
+        assert runs.rendered(conn, run_id, {"subject": "s"}, 31.4)
+        deliveries.insert(conn, run_id, ("a@b.c", "d@e.f"), domain="example.org", lane="scheduled")
+        first, second = deliveries.of_run(conn, run_id)
+        deliveries.start(conn, first.id, 1)
+        deliveries.finish(conn, first.id, "sent", 250, None)
+        deliveries.finish(conn, second.id, "failed", 550, "no such user")
+        assert deliveries.settle_run(conn, run_id) == "partial"
+
+
+def test_the_runs_of_a_report_are_a_bare_array_newest_first(admin, pool):
+    first, second = made(pool), made(pool, slot=1)
+    answer = admin.ask("GET", "/api/reports/1/runs")
+    assert [run["id"] for run in answer.json] == [second, first]
+    assert answer.headers["X-Total-Count"] == "2"
+    assert answer.json[1] == {
+        "id": first,
+        "reportId": 1,
+        "reportRevision": 1,
+        "kind": "schedule",
+        "name": "my report",
+        "state": "queued",
+        "cause": None,
+        "scheduledFor": "2026-03-04T10:30:00Z",
+        "created": answer.json[1]["created"],
+        "started": None,
+        "rendered": None,
+        "finished": None,
+        "stages": {"queued": None, "rendering": None, "assemble": None, "delivering": None},
+        "href": f"/api/reports/runs/{first}",
+    }
+
+
+def test_runs_are_filtered_and_paged(admin, pool):
+    ids = [made(pool, slot=n) for n in range(3)]
+    by_api = made(pool, kind=runs.API)
+    with db.transaction(pool) as conn:
+        runs.finish(conn, ids[0], "failed", "Grafana was away")
+
+    def found(query):
+        return [run["id"] for run in admin("GET", f"/api/reports/1/runs?{query}")[1]]
+
+    assert found("state=failed") == [ids[0]]
+    assert found("kind=api") == [by_api]
+    assert found("limit=2") == [by_api, ids[2]]
+    assert found("perpage=2&page=2") == [ids[1], ids[0]]
+    answer = admin.ask("GET", "/api/reports/1/runs?kind=schedule&limit=2")
+    assert answer.headers["X-Total-Count"] == "3"
+    assert 'offset=2>; rel="next"' in answer.headers["Link"]
+    for query in ("state=gone", "kind=other", "limit=0", "page=x"):
+        assert admin("GET", f"/api/reports/1/runs?{query}")[0] == 400
+
+
+def test_a_run_tells_what_became_of_it_stage_by_stage(admin, pool):
+    run_id = made(pool)
+    sent(pool, run_id)
+    status, run = admin("GET", f"/api/reports/runs/{run_id}")
+    assert status == 200
+    assert (run["state"], run["cause"]) == ("partial", "d@e.f: no such user")
+    assert run["stages"]["assemble"] == 31
+    assert all(type(run["stages"][name]) is int for name in ("queued", "rendering", "delivering"))
+    assert run["started"] <= run["rendered"] <= run["finished"]
+    (capture,) = run["captures"]
+    assert capture["dashboard"] == {"uid": "x", "name": "X as shown"}
+    assert capture["verdict"]["panels"][0]["state"] == "ok"
+    assert capture["stages"] == {"open": 210, "ready": 900}
+    assert [
+        (mail["recipient"], mail["state"], mail["smtpCode"], mail["cause"])
+        for mail in run["deliveries"]
+    ] == [("a@b.c", "sent", 250, None), ("d@e.f", "failed", 550, "no such user")]
+    assert [(file["name"], file["kind"], file["size"]) for file in run["documents"]] == [
+        ("Übersicht.pdf", "pdf", 8),
+        ("t.csv", "csv", 2),
+    ]
+
+
+def test_the_files_of_a_run_are_listed_and_given_with_their_names(admin, pool):
+    run_id = made(pool)
+    sent(pool, run_id)
+    status, files = admin("GET", f"/api/reports/runs/{run_id}/documents")
+    assert (status, len(files)) == (200, 2)
+    answer = admin.ask("GET", files[0]["href"])
+    assert (answer.status_code, answer.data) == (200, b"%PDF-1.7")
+    assert answer.headers["Content-Type"] == "application/pdf"
+    assert answer.headers["Content-Disposition"] == (
+        "attachment; filename=Ubersicht.pdf; filename*=UTF-8''%C3%9Cbersicht.pdf"
+    )
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_a_file_is_found_only_in_its_own_run_and_parts_are_not_shown(admin, pool):
+    run_id, other = made(pool), made(pool, slot=1)
+    sent(pool, run_id)
+    files = admin("GET", f"/api/reports/runs/{run_id}/documents")[1]
+    shown = {file["id"] for file in files}
+    assert admin("GET", f"/api/reports/runs/{other}/documents/{files[0]['id']}")[0] == 404
+    with db.transaction(pool) as conn:
+        rows = conn.execute("SELECT id FROM document WHERE capture_id IS NOT NULL").fetchall()
+    for part in rows:
+        assert part["id"] not in shown
+        assert admin("GET", f"/api/reports/runs/{run_id}/documents/{part['id']}")[0] == 404
+
+
+def test_what_is_not_there_is_404_and_what_is_no_id_400(admin, pool):
+    run_id = made(pool)
+    assert admin("GET", "/api/reports/99/runs") == (404, {"message": "Report not found"})
+    assert admin("GET", "/api/reports/runs/99") == (404, {"message": "Run not found"})
+    assert admin("GET", "/api/reports/runs/99/documents")[0] == 404
+    assert admin("GET", f"/api/reports/runs/{run_id}/documents/99")[0] == 404
+    for path in ("runs/x", "runs/x/documents", f"runs/{run_id}/documents/x", "x/runs"):
+        assert admin("GET", f"/api/reports/{path}")[0] == 400
+
+
+def test_a_run_is_for_those_who_may_read_its_report(caller, pool):
+    run_id = made(pool)
+    paths = [f"/api/reports/runs/{run_id}{rest}" for rest in ("", "/documents")]
+    for path in [*paths, "/api/reports/1/runs"]:
+        assert caller(permissions={"reports:read": ["reports:id:1"]})("GET", path)[0] == 200
+        assert caller(permissions={"reports:read": ["reports:id:2"]})("GET", path)[0] == 403
+        assert caller(role="Viewer")("GET", path)[0] == 403
+        assert caller(role="Admin", org_id=2)("GET", path)[0] == 404
+        assert caller(None)("GET", path)[0] == 401
+
+
+def test_a_run_without_a_report_is_for_those_who_may_read_all(caller, pool):
+    path = f"/api/reports/runs/{made(pool, kind=runs.TEST, report_id=None)}"
+    assert caller(permissions={"reports:read": ["reports:*"]})("GET", path)[0] == 200
+    assert caller(permissions={"reports:read": ["reports:id:1"]})("GET", path)[0] == 403
+
+
+def test_the_runs_of_a_deleted_report_stay_to_be_read(admin, pool):
+    run_id = made(pool)
+    sent(pool, run_id)
+    admin("DELETE", "/api/reports/1")
+    status, run = admin("GET", f"/api/reports/runs/{run_id}")
+    assert (status, run["reportId"], run["name"]) == (200, None, "my report")
+
+
+def test_the_next_slots_of_a_schedule_are_shown_on_its_own_clock(admin):
+    body = {
+        "schedule": {
+            "frequency": "daily",
+            "timeZone": "Europe/Warsaw",
+            "startDate": "2026-03-27T02:30:00+01:00",
+        },
+        "after": "2026-03-27T12:00:00Z",
+        "count": 3,
+    }
+    status, answer = admin("POST", "/api/reports/schedule/preview", body)
+    assert status == 200
+    assert answer == {
+        "timeZone": "Europe/Warsaw",
+        "occurrences": [
+            {
+                "instant": "2026-03-28T01:30:00Z",
+                "local": "2026-03-28T02:30:00",
+                "offset": "+01:00",
+            },
+            {
+                "instant": "2026-03-29T01:30:00Z",
+                "local": "2026-03-29T03:30:00",
+                "offset": "+02:00",
+            },
+            {
+                "instant": "2026-03-30T00:30:00Z",
+                "local": "2026-03-30T02:30:00",
+                "offset": "+02:00",
+            },
+        ],
+    }
+
+
+def test_a_preview_shows_five_slots_from_now_unless_told(admin):
+    body = {"schedule": {"frequency": "hourly"}}
+    answer = admin("POST", "/api/reports/schedule/preview", body)[1]["occurrences"]
+    assert [slot["instant"][11:16] for slot in answer] == [
+        "10:30", "11:30", "12:30", "13:30", "14:30",
+    ]  # fmt: skip
+    over = {"frequency": "once", "startDate": "2020-01-01T00:00:00Z"}
+    answer = admin("POST", "/api/reports/schedule/preview", {"schedule": over})
+    assert (answer[0], answer[1]["occurrences"]) == (200, [])
+
+
+WRONG_PREVIEWS = [
+    ({}, "schedule"),
+    ({"schedule": {}}, "schedule.frequency"),
+    ({"schedule": {"frequency": "daily", "timeZone": "x"}}, "schedule.timeZone"),
+    ({"schedule": {"frequency": "daily"}, "count": 0}, "count"),
+    ({"schedule": {"frequency": "daily"}, "count": 101}, "count"),
+    ({"schedule": {"frequency": "daily"}, "after": "now"}, "after"),
+]
+
+
+def test_a_preview_of_nothing_is_400(admin):
+    for body, field in WRONG_PREVIEWS:
+        status, answer = admin("POST", "/api/reports/schedule/preview", body)
+        assert status == 400
+        assert answer["message"].startswith(f"{field}: ")

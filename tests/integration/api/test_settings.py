@@ -1,0 +1,103 @@
+"""`/settings`: one object per org."""
+
+from __future__ import annotations
+
+SWITCHES = ("pdfHeaderEnabled", "pdfDashboardTitleEnabled", "pdfTimeRangeEnabled")
+BRANDING = {
+    "reportLogoUrl": "https://example.org/logo.png",
+    "emailLogoUrl": "",
+    "emailFooterMode": "sent-by",
+    "emailFooterText": "Example",
+    "emailFooterLink": "https://example.org/",
+}
+
+
+def read(somebody):
+    status, answer = somebody("GET", "/api/reports/settings")
+    assert status == 200
+    return answer
+
+
+def test_an_org_that_saved_nothing_has_the_defaults(admin):
+    answer = read(admin)
+    assert (answer["id"], answer["userId"], answer["orgId"]) == (0, 0, 1)
+    assert (answer["pdfTheme"], answer["embeddedImageTheme"]) == ("light", "dark")
+    assert all(answer[name] is True for name in SWITCHES)
+    assert answer["branding"]["emailFooterMode"] == "sent-by"
+
+
+def test_saved_settings_are_read_again_and_belong_to_the_org(admin, caller):
+    body = {
+        "branding": BRANDING,
+        "pdfTheme": "dark",
+        "embeddedImageTheme": "current",
+        "pdfHeaderEnabled": False,
+        "footerItems": [{"type": "text", "value": "Internal", "fontSize": "9", "extra": 1}],
+        "footerFontFamily": "Inter",
+        "unknown": {"a": 1},
+    }
+    assert admin("POST", "/api/reports/settings", body) == (
+        200,
+        {"message": "Report settings saved"},
+    )
+    answer = read(admin)
+    assert answer["id"] > 0
+    assert answer["branding"] == BRANDING
+    assert (answer["pdfTheme"], answer["embeddedImageTheme"]) == ("dark", "current")
+    assert answer["footerItems"] == [{"type": "text", "value": "Internal", "fontSize": "9"}]
+    assert [answer[name] for name in SWITCHES] == [False, True, True]
+    assert "unknown" not in answer
+    assert read(caller(role="Admin", org_id=2))["pdfTheme"] == "light"
+
+
+def test_an_absent_switch_is_on_only_at_the_first_saving(admin):
+    admin("POST", "/api/reports/settings", {"pdfTheme": "light"})
+    assert [read(admin)[name] for name in SWITCHES] == [True, True, True]
+    admin("POST", "/api/reports/settings", {"pdfTheme": "light", "pdfHeaderEnabled": True})
+    assert [read(admin)[name] for name in SWITCHES] == [True, False, False]
+
+
+def test_branding_alone_changes_nothing_else(admin):
+    body = {"pdfTheme": "dark", "pdfHeaderEnabled": False}
+    admin("POST", "/api/reports/settings", body)
+    admin("POST", "/api/reports/settings", {"branding": BRANDING})
+    answer = read(admin)
+    assert answer["branding"] == BRANDING
+    assert answer["pdfTheme"] == "dark"
+    assert [answer[name] for name in SWITCHES] == [False, True, True]
+
+
+def test_settings_may_be_sent_back_as_they_were_read(admin):
+    before = read(admin)
+    assert admin("POST", "/api/reports/settings", before)[0] == 200
+    after = read(admin)
+    assert {**after, "id": 0} == before
+
+
+WRONG_SETTINGS = [
+    ({"branding": "x"}, "branding"),
+    ({"branding": {"emailFooterMode": "loud"}}, "branding.emailFooterMode"),
+    ({"branding": {"reportLogoUrl": "file:///etc/passwd"}}, "branding.reportLogoUrl"),
+    ({"branding": {"emailLogoUrl": "http://[x"}}, "branding.emailLogoUrl"),
+    ({"branding": {"emailFooterLink": "javascript:x"}}, "branding.emailFooterLink"),
+    ({"branding": {"emailFooterText": "Only"}}, "branding.emailFooterLink"),
+    ({"branding": {**BRANDING, "emailFooterText": ""}}, "branding.emailFooterText"),
+    ({"pdfHeaderEnabled": "yes"}, "pdfHeaderEnabled"),
+    ({"footerItems": [{}] * 11}, "footerItems"),
+    ({"footerItems": [{"fontSize": 9}]}, "footerItems[0].fontSize"),
+    ({"pdfTheme": 1}, "pdfTheme"),
+]
+
+
+def test_wrong_settings_are_refused_and_nothing_is_saved(admin):
+    for body, field in WRONG_SETTINGS:
+        status, answer = admin("POST", "/api/reports/settings", body)
+        assert status == 400
+        assert answer["message"].startswith(f"{field}: ")
+        assert read(admin)["id"] == 0
+
+
+def test_a_footer_may_be_turned_off(admin):
+    body = {"branding": {"emailFooterMode": "none"}}
+    assert admin("POST", "/api/reports/settings", body)[0] == 200
+    assert read(admin)["branding"]["emailFooterMode"] == "none"
