@@ -6,6 +6,7 @@ A missing service fails, it does not skip.
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,9 +28,16 @@ def _no_settings_from_outside() -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a Postgres with a migrated database `template`."""
-    with services.postgres(tmp_path_factory.mktemp("postgres")) as url:
+def postgres_url() -> Iterator[str]:
+    """The address of a Postgres with a migrated database `template`.
+
+    Not below pytest's folder: run by root, each session closes that to all other users, and
+    Postgres, which refuses to run as root, is one.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="broadsheet-") as folder,
+        services.postgres(Path(folder, "postgres")) as url,
+    ):
         with psycopg.connect(url, autocommit=True) as conn:
             conn.execute("CREATE DATABASE template")
         migrate(_named(url, "template"))

@@ -1,0 +1,81 @@
+"""`python -m deploy.local up` and `demo`: the commands behind `make up` and `make demo`."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+from deploy.local import demo
+from deploy.local.processes import ProcessFault
+from deploy.local.stack import CHECKOUT, Stack
+from shared.errors import BroadsheetError
+
+LOOK = 0.5
+
+
+def main() -> int:
+    """Run the command; return its exit code."""
+    options = _arguments().parse_args()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _leave)
+    # A shell starts its background jobs deaf to this one.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return up(options.folder) if options.command == "up" else demo.run(options.folder)
+    except (ProcessFault, BroadsheetError) as exc:
+        print(f"\n{exc}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopped; nothing is left running.", file=sys.stderr)
+        return 130
+
+
+def up(folder: Path) -> int:
+    """Keep a stack running until a signal or a fault ends it."""
+    print("Starting Broadsheet on this machine …", flush=True)
+    with Stack(folder / "up" / "log") as stack:
+        print(_welcome(stack), flush=True)
+        while True:
+            stack.check()
+            time.sleep(LOOK)
+
+
+def _welcome(stack: Stack) -> str:
+    grafana = f"{stack.grafana_url}  (stand-in; sign in as admin / admin)"
+    return f"""
+  API        {stack.api_url}
+  token      {stack.token}
+  docs       {stack.api_url}/api/docs
+  inbox      {stack.inbox_url}  (every mail ends here)
+  Grafana    {grafana if stack.has_stand_in else stack.grafana_url}
+  logs       {stack.logs}
+
+Try:
+  curl -H 'Authorization: Bearer {stack.token}' {stack.api_url}/api/reports
+
+Ready after {stack.started_in:.1f} s. Ctrl-C stops everything, and what it stored is gone then.
+"""
+
+
+def _leave(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+def _arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m deploy.local", description=__doc__)
+    parser.add_argument("command", choices=("up", "demo"))
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=CHECKOUT / "var",
+        help="where logs and results go (default: var/ of the checkout)",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,281 @@
+"""The command `broadsheet`, as a process: what it prints, where, and its exit code."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pypdf
+import pytest
+
+from deploy.local.grafana.server import StandIn
+from deploy.local.inbox import Inbox
+from shared import db, tokens
+
+Done = subprocess.CompletedProcess[str]
+Command = Callable[..., Done]
+
+#: What the console script `broadsheet` of an installation does.
+SCRIPT = "import sys; from workers.cli import main; main(prog_name='broadsheet')"
+
+
+@pytest.fixture
+def broadsheet(environ: dict[str, str], checkout: Path) -> Command:
+    """Run the command against this test's database; more settings by keyword, "" unsets one."""
+
+    def run(*words: str, **settings: str) -> Done:
+        own = environ | {f"BROADSHEET_{name}": value for name, value in settings.items()}
+        done = subprocess.run(
+            [sys.executable, "-c", SCRIPT, *words],
+            cwd=checkout,
+            env=os.environ | {name: value for name, value in own.items() if value},
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+        assert "Traceback" not in done.stderr
+        return done
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def grafana() -> Iterator[StandIn]:
+    with StandIn() as grafana:
+        yield grafana
+
+
+def lines_of(done: Done) -> dict[str, tuple[str, str]]:
+    """The doctor's lines: part → (OK or FAULT, sentence)."""
+    found = [re.fullmatch(r"(OK|FAULT) +(.{12}) (.*)", line) for line in done.stdout.splitlines()]
+    assert all(found), done.stdout
+    return {one[2].strip(): (one[1], one[3]) for one in found if one}
+
+
+# migrate
+
+
+def test_migrate_makes_the_schema_once(broadsheet: Command, postgres_url: str) -> None:
+    with psycopg.connect(postgres_url, autocommit=True) as conn:
+        conn.execute("DROP DATABASE IF EXISTS blank WITH (FORCE)")
+        conn.execute("CREATE DATABASE blank")
+    url = postgres_url.replace("/postgres?", "/blank?")
+
+    first = broadsheet("migrate", DATABASE_URL=url, REDIS_URL="")
+    second = broadsheet("migrate", DATABASE_URL=url, REDIS_URL="")
+
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert "applied 0001_first_edition" in first.stdout
+    assert second.stdout == "The schema is up to date.\n"
+
+
+def test_a_database_that_is_away_is_one_sentence_and_exit_code_1(broadsheet: Command) -> None:
+    done = broadsheet("migrate", DATABASE_URL="postgresql://127.0.0.1:1/x")
+    assert done.returncode == 1
+    assert done.stderr.startswith("The database does not answer")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_wrong_settings_are_listed_and_exit_code_2(broadsheet: Command) -> None:
+    done = broadsheet("migrate", SMTP_PORT="x", DATABASE_URL="")
+    assert done.returncode == 2
+    assert [line.partition(":")[0] for line in done.stderr.splitlines()] == [
+        "BROADSHEET_SMTP_PORT",
+        "BROADSHEET_DATABASE_URL is not set.",
+    ]
+
+
+# token
+
+
+def test_a_token_is_printed_alone_so_that_a_script_can_take_it(
+    broadsheet: Command, database_url: str
+) -> None:
+    done = broadsheet(
+        "token", "create", "ci", "--role", "Admin", "--org-id", "7", "--expires", "2d"
+    )
+
+    assert done.returncode == 0, done.stderr
+    secret = done.stdout.strip()
+    assert secret not in done.stderr
+    with db.connect(database_url) as conn:
+        token = tokens.look_up(conn, secret)
+    assert token is not None
+    assert (token.name, token.role, token.org_id) == ("ci", "Admin", 7)
+    assert token.expires_at is not None
+    assert (token.expires_at - token.created_at).total_seconds() == pytest.approx(172_800, abs=60)
+
+
+def test_permissions_take_the_place_of_a_role(broadsheet: Command, database_url: str) -> None:
+    words = ("reports:read=reports:id:4", "reports:read=reports:id:5", "reports:create")
+    done = broadsheet(
+        "token", "create", "narrow", *(part for word in words for part in ("--permission", word))
+    )
+    with db.connect(database_url) as conn:
+        token = tokens.look_up(conn, done.stdout.strip())
+    assert token is not None
+    assert token.permissions == {
+        "reports:read": ["reports:id:4", "reports:id:5"],
+        "reports:create": [],
+    }
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("x",),
+        ("x", "--role", "Admin", "--permission", "reports:read"),
+        ("x", "--role", "King"),
+        ("x", "--role", "Admin", "--expires", "soon"),
+        ("x", "--role", "Admin", "--expires", "0d"),
+        ("x", "--role", "Admin", "--expires", "99999999999y"),
+        ("x", "--permission", "everything"),
+    ],
+)
+def test_a_token_that_makes_no_sense_is_refused_before_it_is_made(
+    broadsheet: Command, database_url: str, words: tuple[str, ...]
+) -> None:
+    assert broadsheet("token", "create", *words).returncode == 2
+    with db.connect(database_url) as conn:
+        assert tokens.find(conn) == []
+
+
+def test_tokens_are_listed_without_their_secrets_and_revoked_by_id(
+    broadsheet: Command, database_url: str
+) -> None:
+    secret = broadsheet("token", "create", "ci", "--role", "Viewer").stdout.strip()
+
+    listed = broadsheet("token", "list").stdout
+    revoked = broadsheet("token", "revoke", "1")
+    again = broadsheet("token", "revoke", "1")
+
+    assert secret not in listed
+    assert "ci    Viewer  works until revoked  never" in listed
+    assert revoked.returncode == 0
+    assert (again.returncode, again.stderr) == (1, "There is no token 1 that still works.\n")
+    with db.connect(database_url) as conn:
+        assert tokens.look_up(conn, secret) is None
+    assert "revoked" in broadsheet("token", "list").stdout
+
+
+# doctor
+
+
+def test_the_doctor_finds_a_sound_installation_sound(
+    broadsheet: Command, grafana: StandIn, tmp_path: Path
+) -> None:
+    with Inbox(tmp_path) as inbox:
+        done = broadsheet(
+            "doctor",
+            GRAFANA_URL=grafana.url,
+            GRAFANA_TOKEN=grafana.token,
+            SMTP_HOST="127.0.0.1",
+            SMTP_PORT=str(inbox.port),
+        )
+    assert done.returncode == 0, done.stdout
+    found = lines_of(done)
+    assert list(found) == ["database", "broker", "Grafana", "token", "mail server", "browser"]
+    assert {state for state, _ in found.values()} == {"OK"}
+    assert grafana.version in found["Grafana"][1]
+    assert "Main Org." in found["token"][1]
+
+
+def test_the_doctor_looks_at_everything_even_when_nothing_works(broadsheet: Command) -> None:
+    done = broadsheet(
+        "doctor",
+        DATABASE_URL="postgresql://127.0.0.1:1/x",
+        REDIS_URL="redis://127.0.0.1:1/0",
+        GRAFANA_URL="http://127.0.0.1:1",
+        GRAFANA_TOKEN="t",
+        SMTP_HOST="127.0.0.1",
+        SMTP_PORT="1",
+        CHROMIUM="/no/browser",
+    )
+    assert done.returncode == 1
+    found = lines_of(done)
+    assert {state for state, _ in found.values()} == {"FAULT"}
+    assert "BROADSHEET_REDIS_URL" in found["broker"][1]
+    assert "http://127.0.0.1:1" in found["Grafana"][1]
+    assert "BROADSHEET_CHROMIUM" in found["browser"][1]
+
+
+def test_the_doctor_says_that_the_schema_is_missing_and_how_to_make_it(
+    broadsheet: Command, postgres_url: str
+) -> None:
+    # The server's own database, in which nobody has run `migrate`.
+    found = lines_of(broadsheet("doctor", DATABASE_URL=postgres_url))
+    assert found["database"][0] == "FAULT"
+    assert "broadsheet migrate" in found["database"][1]
+
+
+@pytest.mark.parametrize(
+    ("label", "words"),
+    [
+        ("revoked", "BROADSHEET_GRAFANA_TOKEN"),
+        ("other_org", "BROADSHEET_GRAFANA_ORG_ID"),
+    ],
+)
+def test_the_doctor_says_what_is_wrong_with_a_token(
+    broadsheet: Command, grafana: StandIn, label: str, words: str
+) -> None:
+    found = lines_of(
+        broadsheet("doctor", GRAFANA_URL=grafana.url, GRAFANA_TOKEN=grafana.tokens[label])
+    )
+    assert found["token"][0] == "FAULT"
+    assert words in found["token"][1]
+
+
+def test_the_doctor_mentions_a_token_that_may_do_more_than_it_needs(
+    broadsheet: Command, grafana: StandIn
+) -> None:
+    found = lines_of(
+        broadsheet("doctor", GRAFANA_URL=grafana.url, GRAFANA_TOKEN=grafana.tokens["admin"])
+    )
+    assert found["token"][0] == "OK"
+    assert "may also write" in found["token"][1]
+
+
+# render
+
+
+def test_render_makes_a_pdf_without_database_or_queue(
+    broadsheet: Command, grafana: StandIn, tmp_path: Path
+) -> None:
+    path = tmp_path / "shop.pdf"
+    done = broadsheet(
+        *("render", "shop", "-o", str(path), "--from", "now-2d", "--orientation", "landscape"),
+        DATABASE_URL="",
+        REDIS_URL="",
+        GRAFANA_URL=grafana.url,
+        GRAFANA_TOKEN=grafana.token,
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"{path}  " in done.stdout
+    page = pypdf.PdfReader(io.BytesIO(path.read_bytes())).pages[0]
+    assert page.mediabox.width > page.mediabox.height
+
+
+def test_render_says_what_is_missing_and_leaves_no_file(
+    broadsheet: Command, grafana: StandIn, tmp_path: Path
+) -> None:
+    path = tmp_path / "none.pdf"
+    words = ("render", "nowhere", "-o", str(path))
+    unset = broadsheet(*words, GRAFANA_URL=grafana.url)
+    unknown = broadsheet(*words, GRAFANA_URL=grafana.url, GRAFANA_TOKEN=grafana.token)
+
+    assert (unset.returncode, unset.stderr) == (2, "BROADSHEET_GRAFANA_TOKEN is not set.\n")
+    assert (unknown.returncode, unknown.stderr) == (1, "Dashboard not found: nowhere\n")
+    assert not path.exists()
+
+
+def test_render_refuses_a_variable_without_a_value(broadsheet: Command) -> None:
+    done = broadsheet("render", "shop", "-o", "x.pdf", "--var", "region")
+    assert done.returncode == 2
+    assert "NAME=VALUE" in done.stderr

@@ -1,0 +1,132 @@
+"""Settings: strict, all faults at once, each a sentence that names its variable."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from shared.errors import SettingsError
+from shared.settings import SECRETS, Settings
+
+LEAST = {
+    "BROADSHEET_DATABASE_URL": "postgresql://db/broadsheet",
+    "BROADSHEET_REDIS_URL": "redis://redis:6379/0",
+}
+
+
+def parsed(**more: str) -> Settings:
+    return Settings.from_environment(LEAST | {f"BROADSHEET_{k}": v for k, v in more.items()})
+
+
+def faults(environ: dict[str, str], **options: tuple[str, ...]) -> list[str]:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_environment(environ, **options)
+    return caught.value.message.splitlines()
+
+
+def test_the_least_is_a_database_and_a_broker() -> None:
+    settings = parsed()
+    assert settings.database_url == "postgresql://db/broadsheet"
+    assert settings.lease_seconds == 60
+    assert faults({}) == [
+        "BROADSHEET_DATABASE_URL is not set.",
+        "BROADSHEET_REDIS_URL is not set.",
+    ]
+
+
+def test_a_command_that_needs_neither_starts_without() -> None:
+    needs = ("grafana_url", "grafana_token")
+    environ = {"BROADSHEET_GRAFANA_URL": "http://g", "BROADSHEET_GRAFANA_TOKEN": "t"}
+    assert Settings.from_environment(environ, needs=needs).grafana_url == "http://g"
+    assert faults({}, needs=needs) == [
+        "BROADSHEET_GRAFANA_URL is not set.",
+        "BROADSHEET_GRAFANA_TOKEN is not set.",
+    ]
+
+
+def test_every_fault_is_reported_at_once() -> None:
+    found = faults(
+        {
+            "BROADSHEET_DATABASE_URL": "postgresql://db/x",
+            "BROADSHEET_SMTP_PORT": "none",
+            "BROADSHEET_RENDER_TIMEOUT": "0",
+            "BROADSHEET_GRAFANA_URL": "grafana.example",
+            "BROADSHEET_LOG_FORMAT": "yaml",
+        }
+    )
+    named = [fault.partition(":")[0].partition(" ")[0] for fault in found]
+    assert sorted(named) == [
+        "BROADSHEET_GRAFANA_URL",
+        "BROADSHEET_LOG_FORMAT",
+        "BROADSHEET_REDIS_URL",
+        "BROADSHEET_RENDER_TIMEOUT",
+        "BROADSHEET_SMTP_PORT",
+    ]
+    assert all(fault.endswith(".") for fault in found)
+
+
+def test_a_misspelt_variable_is_refused_with_the_one_that_was_meant() -> None:
+    assert faults(LEAST | {"BROADSHEET_SMPT_HOST": "mail"}) == [
+        "BROADSHEET_SMPT_HOST is not a setting of Broadsheet; did you mean BROADSHEET_SMTP_HOST?"
+    ]
+
+
+def test_variables_of_others_are_none_of_our_business() -> None:
+    assert Settings.from_environment(LEAST | {"PATH": "/bin", "GRAFANA_URL": "x"}) == parsed()
+
+
+def test_a_secret_may_stand_in_a_file(tmp_path: Path) -> None:
+    secret = tmp_path / "token"
+    secret.write_text("glsa_abc\n")
+    assert parsed(GRAFANA_TOKEN_FILE=str(secret)).grafana_token == "glsa_abc"
+
+
+def test_a_file_that_cannot_be_read_is_named_with_its_variable(tmp_path: Path) -> None:
+    missing = tmp_path / "none"
+    assert faults(LEAST | {"BROADSHEET_GRAFANA_TOKEN_FILE": str(missing)}) == [
+        f"BROADSHEET_GRAFANA_TOKEN_FILE names {str(missing)!r}, which is not readable."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("DATABASE_URL", "mysql://db"), ("REDIS_URL", "amqp://mq"), ("SMTP_FROM", "nobody")],
+)
+def test_an_address_of_the_wrong_kind_is_refused(name: str, value: str) -> None:
+    found = faults(LEAST | {f"BROADSHEET_{name}": value})
+    assert [fault.partition(":")[0] for fault in found] == [f"BROADSHEET_{name}"]
+
+
+def test_secrets_do_not_show_when_settings_are_printed() -> None:
+    settings = parsed(GRAFANA_TOKEN="hush1", SMTP_PASSWORD="hush2")
+    assert "hush" not in repr(settings)
+    assert "postgresql://" not in repr(settings)
+    assert {field.name for field in dataclasses.fields(Settings) if not field.repr} == SECRETS
+
+
+def test_settings_cannot_be_changed_after_the_start() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        parsed().smtp_host = "other"
+
+
+def test_require_names_everything_that_is_empty() -> None:
+    with pytest.raises(SettingsError) as caught:
+        parsed(GRAFANA_URL="http://g").require("grafana_url", "grafana_token", "smtp_host")
+    assert caught.value.message.splitlines() == [
+        "BROADSHEET_GRAFANA_TOKEN is not set.",
+        "BROADSHEET_SMTP_HOST is not set.",
+    ]
+
+
+def test_the_readme_lists_every_setting_with_its_default(checkout: Path) -> None:
+    readme = (checkout / "README.md").read_text(encoding="utf-8")
+    for field in dataclasses.fields(Settings):
+        variable = f"`BROADSHEET_{field.name.upper()}`"
+        rows = [line for line in readme.splitlines() if line.startswith(f"| {variable} ")]
+        assert len(rows) == 1, f"README.md lacks a row for {variable}"
+        default = field.default
+        shown = f"{default:g}" if isinstance(default, float) else str(default or "")
+        if isinstance(default, str | int | float) and shown:
+            assert f"| `{shown}` |" in rows[0], f"README.md has another default for {variable}"
