@@ -104,7 +104,10 @@ def pdf(chapters: Sequence[Chapter], letterhead: Letterhead) -> bytes:
     over = PdfReader(out)
     writer = PdfWriter()
     for number, (chapter, page, first) in enumerate(pages):
-        writer.add_page(page).merge_page(over.pages[number])
+        sheet = writer.add_page(page)
+        sheet.merge_page(over.pages[number])
+        # Merging leaves the page's drawing instructions uncompressed.
+        sheet.compress_content_streams()
         if first:
             writer.add_outline_item(title=chapter.title, page_number=number)
     writer.compress_identical_objects(remove_duplicates=True, remove_unreferenced=True)

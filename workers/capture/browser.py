@@ -392,7 +392,9 @@ class Browser:
         clock.lap("image", when=image is not None)
         pdf = None
         if "pdf" in request.formats:
-            pdf = await steps.print_pdf(page, self._scripts, request.orientation)
+            pdf = await steps.print_pdf(
+                page, self._scripts, orientation=request.orientation, layout=request.layout
+            )
             clock.lap("pdf")
         await _forget(page)
         queries = gateway.traffic.queries
@@ -510,7 +512,8 @@ def _panel_rows(request: CaptureRequest, width: int) -> int | None:
     if request.layout != "simple":
         return None
     per_page = 1 if request.orientation == "landscape" else 3
-    return paper.rows_per_panel(paper.sheet(request.orientation, width), per_page)
+    sheet = paper.sheet(request.orientation, width - paper.BESIDE)
+    return paper.rows_per_panel(sheet, per_page)
 
 
 def _facts(

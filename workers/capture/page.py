@@ -243,7 +243,7 @@ def _reduced(png: bytes) -> bytes:
     return out.getvalue()
 
 
-async def print_pdf(page: Page, scripts: Scripts, orientation: str) -> bytes:
+async def print_pdf(page: Page, scripts: Scripts, *, orientation: str, layout: str) -> bytes:
     """Lay the grid out over sheets and return them as PDF. The page is of no use afterwards."""
     box: Any = await page.evaluate(scripts.measure)
     width = int(box["width"]) if box else paper.layout_width(orientation)
@@ -251,7 +251,12 @@ async def print_pdf(page: Page, scripts: Scripts, orientation: str) -> bytes:
     await page.emulate_media(media="screen", reduced_motion="reduce")
     await page.add_style_tag(content=f"{paper.page_rule(sheet)}\n{scripts.print}")
     laid: Any = await page.evaluate(
-        scripts.paginate, {"width": sheet.width, "height": sheet.height}
+        scripts.paginate,
+        {
+            "width": sheet.width,
+            "height": sheet.height,
+            "smallest": paper.SMALLEST.get(layout, 1.0),
+        },
     )
     return await asyncio.wait_for(
         page.pdf(

@@ -1,6 +1,7 @@
-// Lays the grid out for print: no panel crosses a page break. Called with { width, height }, the
-// printable area in layout pixels; returns { pages, fit }: the sheet must be printed at `fit` times
-// its scale, and holds 1 / fit times as many pixels.
+// Lays the grid out for print: no panel crosses a page break. Called with { width, height,
+// smallest }: the printable area in layout pixels, and how far it may shrink to save pages.
+// Returns { pages, fit }: the sheet must be printed at `fit` times its scale, and holds 1 / fit
+// times as many pixels.
 //
 // Every panel becomes a child of the grid as far as layout goes (what stands between is
 // `display: contents`), placed absolutely: `top` is what Chromium breaks pages by. Panels that
@@ -8,7 +9,7 @@
 (sheet) => {
   'use strict';
 
-  const { width, height } = sheet;
+  const { width, height, smallest } = sheet;
   const GAP = 8;
   // Kept free above and below, so that no border falls on the break itself.
   const EDGE = 2;
@@ -22,7 +23,9 @@
   const rules = [];
   function important(element, styles) {
     const mark = String(rules.length);
-    const declarations = Object.entries(styles).map(([name, value]) => `${name}: ${value} !important;`);
+    const declarations = Object.entries(styles).map(
+      ([name, value]) => `${name}: ${value} !important;`,
+    );
     element.setAttribute('data-sheet', mark);
     rules.push(`[data-sheet='${mark}'][data-sheet][data-sheet] { ${declarations.join(' ')} }`);
   }
@@ -30,29 +33,33 @@
   // A grid item that repeats holds several panels; each of them is placed on its own.
   function leaves(item) {
     const inner = [...item.querySelectorAll('[data-viz-panel-key]')].filter(
-      (panel) => !panel.parentElement.closest('[data-viz-panel-key]')
+      (panel) => !panel.parentElement.closest('[data-viz-panel-key]'),
     );
     return inner.length > 1 ? inner : [item];
   }
 
   const origin = grid.getBoundingClientRect();
   const items = [...grid.querySelectorAll('.react-grid-item')];
-  const boxes = items.flatMap((item) =>
-    leaves(item).map((element) => {
-      const box = element.getBoundingClientRect();
-      const heading =
-        element.querySelector('.dashboard-row, [data-testid^="data-testid dashboard-row-title"]') !== null;
-      return {
-        item,
-        element,
-        heading,
-        left: box.left - origin.left,
-        top: box.top - origin.top,
-        width: box.width,
-        height: box.height,
-      };
-    })
-  ).filter((box) => box.width > 0 && box.height > 0);
+  const boxes = items
+    .flatMap((item) =>
+      leaves(item).map((element) => {
+        const box = element.getBoundingClientRect();
+        const heading =
+          element.querySelector(
+            '.dashboard-row, [data-testid^="data-testid dashboard-row-title"]',
+          ) !== null;
+        return {
+          item,
+          element,
+          heading,
+          left: box.left - origin.left,
+          top: box.top - origin.top,
+          width: box.width,
+          height: box.height,
+        };
+      }),
+    )
+    .filter((box) => box.width > 0 && box.height > 0);
 
   // Bands: what overlaps vertically stays side by side.
   boxes.sort((a, b) => a.top - b.top || a.left - b.left);
@@ -108,13 +115,21 @@
     return { fit, pages: page + 1, room, places };
   }
 
-  // A little smaller is better than a last page with one panel on it.
-  const filled = [1, 0.98, 0.96, 0.94, 0.92, 0.9].map(fill);
-  const fewest = Math.min(...filled.map(({ pages }) => pages));
-  const { fit, pages, room, places } = filled.find((attempt) => attempt.pages === fewest);
+  // A little smaller is better than a last page with one panel on it: worth it as long as more
+  // paper is saved than what is printed loses in size.
+  const cost = ({ pages, fit }) => pages / fit ** 2;
+  const fits = [1, 0.98, 0.96, 0.94, 0.92, 0.9, 0.88, 0.86, 0.84, 0.82, 0.8];
+  const filled = fits.filter((fit) => fit >= Math.min(smallest, 1)).map(fill);
+  const { fit, pages, room, places } = filled.reduce((best, next) =>
+    cost(next) < cost(best) ? next : best,
+  );
 
   for (const { item, element } of boxes) {
-    for (let between = element.parentElement; element !== item && between !== grid; between = between.parentElement) {
+    for (
+      let between = element.parentElement;
+      element !== item && between !== grid;
+      between = between.parentElement
+    ) {
       important(between, { display: 'contents' });
     }
   }

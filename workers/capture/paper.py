@@ -18,8 +18,11 @@ WIDTHS = {"portrait": 1100, "landscape": 1500}
 #: Below 769 px Grafana changes to its one-column layout for telephones.
 NARROWEST, WIDEST = 800, 3000
 
-#: Grafana's grid: rows of 30 px with gaps of 8 px.
+#: Grafana's grid: rows of 30 px with gaps of 8 px; what is left free beside it, left and right.
 ROW, GAP = 30, 8
+BESIDE = 32
+#: How far printing may shrink a layout to save pages; the simple one is there for large panels.
+SMALLEST = {"grid": 0.8, "simple": 0.9}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,9 @@ async () => {
 
   await within(2000, document.fonts.ready);
   await within(500, frame().then(frame));
-  const images = [...document.querySelectorAll('.react-grid-item img')].filter((image) => !image.complete);
+  const images = [...document.querySelectorAll('.react-grid-item img')].filter(
+    (image) => !image.complete,
+  );
   await within(
     2000,
     Promise.all(
@@ -16,9 +18,9 @@ async () => {
           new Promise((resolve) => {
             image.addEventListener('load', resolve, { once: true });
             image.addEventListener('error', resolve, { once: true });
-          })
-      )
-    )
+          }),
+      ),
+    ),
   );
   return true;
 };

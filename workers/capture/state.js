@@ -15,7 +15,7 @@
   const boot = window.grafanaBootData;
   // The page's own alert, not one inside a panel.
   const alertBox = [...document.querySelectorAll('[data-testid="data-testid Alert error"]')].find(
-    (alert) => !alert.closest('.react-grid-item')
+    (alert) => !alert.closest('.react-grid-item'),
   );
   const result = {
     frontEnd: 'booting',
@@ -32,9 +32,15 @@
     const errors = (data?.errors?.length ? data.errors : [data?.error]).filter(Boolean);
     if (data?.state === 'Error' || errors.length > 0) {
       const first = errors[0];
-      return { state: 'error', message: text(first?.message || first?.data?.message || first?.statusText) || 'query failed' };
+      return {
+        state: 'error',
+        message:
+          text(first?.message || first?.data?.message || first?.statusText) || 'query failed',
+      };
     }
-    const filled = (data?.series || []).some((frame) => frame.length > 0 || frame.fields?.some((field) => field.values?.length > 0));
+    const filled = (data?.series || []).some(
+      (frame) => frame.length > 0 || frame.fields?.some((field) => field.values?.length > 0),
+    );
     return { state: filled ? 'ok' : 'no data', message: '' };
   }
 
@@ -130,7 +136,12 @@
     } catch (error) {
       title = panel?.title;
     }
-    const seen = { key: `panel-${element.dataset.panelid}`, title: text(title), type: text(panel?.type), message: '' };
+    const seen = {
+      key: `panel-${element.dataset.panelid}`,
+      title: text(title),
+      type: text(panel?.type),
+      message: '',
+    };
     if (missing) {
       return { ...seen, state: 'missing plugin', message: text(missing) };
     }
@@ -164,7 +175,9 @@
     result.frontEnd = 'dom';
     result.panels = items.map((item, index) => {
       const header = item.querySelector('[data-testid^="data-testid Panel header "]');
-      const failed = item.querySelector('[data-testid="data-testid Panel status error"], .panel-info-corner--error');
+      const failed = item.querySelector(
+        '[data-testid="data-testid Panel status error"], .panel-info-corner--error',
+      );
       return {
         key: `item-${index}`,
         title: text(header?.getAttribute('data-testid')?.replace('data-testid Panel header ', '')),
@@ -193,7 +206,8 @@
   } else if (window.grafanaRuntime?.getDashboardSaveModel) {
     // Legacy with nothing on it, or not yet: the caller knows how many panels there must be.
     result.frontEnd = 'legacy';
-    result.ready = document.querySelector('.react-grid-layout, [class*="dashboard-container"]') !== null;
+    result.ready =
+      document.querySelector('.react-grid-layout, [class*="dashboard-container"]') !== null;
   }
   return result;
 };

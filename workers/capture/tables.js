@@ -7,7 +7,8 @@
   const ROW_LIMIT = 100000;
   const length = (values) => values?.length ?? 0;
   // Up to Grafana 9 the values of a field are a vector, then an array.
-  const value = (values, row) => (Array.isArray(values) || ArrayBuffer.isView(values) ? values[row] : values.get(row));
+  const value = (values, row) =>
+    Array.isArray(values) || ArrayBuffer.isView(values) ? values[row] : values.get(row);
 
   function cell(field, row) {
     const raw = value(field.values, row);
@@ -32,8 +33,18 @@
     if (!by) {
       return rows;
     }
-    const compare = (a, b) => (a === b ? 0 : a === null || a === undefined ? -1 : b === null || b === undefined ? 1
-      : typeof a === 'string' ? a.localeCompare(String(b)) : a < b ? -1 : 1);
+    const compare = (a, b) =>
+      a === b
+        ? 0
+        : a === null || a === undefined
+          ? -1
+          : b === null || b === undefined
+            ? 1
+            : typeof a === 'string'
+              ? a.localeCompare(String(b))
+              : a < b
+                ? -1
+                : 1;
     const sign = wanted.desc ? -1 : 1;
     return rows.sort((a, b) => sign * compare(value(by.values, a), value(by.values, b)));
   }
@@ -41,12 +52,16 @@
   function table(title, series, options) {
     const frame = series?.[options?.frameIndex || 0];
     const all = frame?.fields || [];
-    const fields = all.filter((field) => !field.config?.custom?.hidden && !field.config?.custom?.hideFrom?.viz);
+    const fields = all.filter(
+      (field) => !field.config?.custom?.hidden && !field.config?.custom?.hideFrom?.viz,
+    );
     const count = Math.max(0, ...fields.map((field) => length(field.values)));
     return {
       title: String(title ?? ''),
       header: fields.map(heading),
-      rows: order(fields, count, options?.sortBy).map((row) => fields.map((field) => cell(field, row))),
+      rows: order(fields, count, options?.sortBy).map((row) =>
+        fields.map((field) => cell(field, row)),
+      ),
     };
   }
 
@@ -62,7 +77,9 @@
       if (object.state?.pluginId === 'table' && typeof object.applyFieldConfig === 'function') {
         const data = object.state.$data?.state?.data;
         if (data?.series?.length) {
-          const title = object.interpolate ? object.interpolate(object.state.title, undefined, 'text') : object.state.title;
+          const title = object.interpolate
+            ? object.interpolate(object.state.title, undefined, 'text')
+            : object.state.title;
           tables.push(table(title, object.applyFieldConfig(data).series, object.state.options));
         }
       }
@@ -82,7 +99,9 @@
       if (node?.state && 'data' in node.state && node.props?.panel && node.props?.dashboard) {
         const { panel } = node.props;
         if (panel.type === 'table' && node.state.data?.series?.length) {
-          tables.push(table(panel.getDisplayTitle?.() ?? panel.title, node.state.data.series, panel.options));
+          tables.push(
+            table(panel.getDisplayTitle?.() ?? panel.title, node.state.data.series, panel.options),
+          );
         }
         break;
       }

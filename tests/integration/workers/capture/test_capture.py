@@ -270,6 +270,17 @@ def test_layout_and_orientation_decide_pages_and_their_size(
     assert [(round(box.width), round(box.height)) for box in boxes] == [size] * pages
 
 
+@pytest.mark.parametrize(("orientation", "per_page"), [("portrait", 3), ("landscape", 1)])
+def test_panels_of_the_simple_layout_fill_the_page_at_full_size(
+    browser: Browser, grafana: StandIn, orientation: str, per_page: int
+) -> None:
+    grafana.add_dashboard(
+        model("few", *(marked(number, 0, 6 * number, 9, 6) for number in (0, 1, 2, 3)))
+    )
+    pages = pages_of(capture(browser, "few", layout="simple", orientation=orientation))
+    assert [text.count("Title-") for text in pages] == ([3, 1] if per_page == 3 else [1, 1, 1, 1])
+
+
 CUTTING = [
     # Side by side, overlapping in steps, one taller than any page: a naive break would cut them.
     *(marked(number, (number % 3) * 8, (number // 3) * 7, 8, 7) for number in range(12)),
@@ -318,7 +329,9 @@ def test_every_panels_box_lies_within_one_sheet(
         grid = await page.evaluate(scripts.measure)
         paper = sheet(orientation, grid["width"])
         await page.add_style_tag(content=scripts.print)
-        laid = await page.evaluate(scripts.paginate, {"width": paper.width, "height": paper.height})
+        laid = await page.evaluate(
+            scripts.paginate, {"width": paper.width, "height": paper.height, "smallest": 0.8}
+        )
         boxes = await page.evaluate(
             """() => {
               const grid = document.querySelector('.react-grid-layout').getBoundingClientRect();
@@ -820,37 +833,32 @@ def test_what_never_answers_has_timed_out_and_the_rest_is_delivered(
         browser.close()
 
 
-def test_an_interruption_from_outside_leaves_a_browser_that_works(
-    browser: Browser, grafana: StandIn
-) -> None:
-    class Interruption(Exception):
-        """What a task's soft time limit is: raised anywhere, at any time."""
+class Interruption(Exception):
+    """What a task's soft time limit is: raised from a signal, while the loop waits."""
 
-    def interrupt() -> None:
+
+def test_an_interruption_from_outside_leaves_a_browser_that_works(
+    browser: Browser, grafana: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    capture(browser, "small", formats=NOTHING)
+    launched = browser._chromium
+    loop = browser._loop
+
+    def interrupted(work: Any) -> Any:
+        monkeypatch.undo()
+        browser._task = loop.create_task(work)
+        loop.call_later(0.1, loop.stop)
+        loop.run_forever()
+        assert not browser._task.done()
         raise Interruption
 
-    before = capture(browser, "small", formats=("csv",)).verdict
-    launched = browser._chromium
-    work = browser._run
-
-    def interrupted(coroutine: Any) -> Any:
-        browser._run = work  # type: ignore[method-assign]  # only this once
-        browser._task = browser._loop.create_task(coroutine)
-        browser._loop.call_later(0.05, browser._loop.stop)
-        browser._loop.run_forever()
-        coroutine_left = not browser._task.done()
-        assert coroutine_left
-        interrupt()
-
-    browser._run = interrupted  # type: ignore[method-assign]  # a signal would do the same
+    monkeypatch.setattr(browser, "_run", interrupted)
     with pytest.raises(Interruption):
         capture(browser, "slow")
-    assert browser._chromium is None
     assert launched is not None
     assert not launched.is_connected()
-    assert capture(browser, "small", formats=("csv",)).verdict.panels[0].state == (
-        before.panels[0].state
-    )
+    assert capture(browser, "small", formats=NOTHING).verdict.complete
+    assert browser._chromium is not launched
 
 
 def test_closing_leaves_no_process_behind(running: StandIn, program: Path) -> None:
