@@ -17,11 +17,15 @@ MISSED_ROWS = 50
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`slot` is to be run now (None: none, too late); `missed` passed without a run."""
+    """`slot` is to be run now (None: none); `missed` passed without a run.
+
+    `more_missed`: so did slots before the first of `missed`.
+    """
 
     slot: dt.datetime | None
     late: bool
     missed: Sequence[dt.datetime]
+    more_missed: bool
     next_run_at: dt.datetime | None
 
 
@@ -29,15 +33,18 @@ def plan(rule: Schedule, due: dt.datetime, now: dt.datetime, catchup: dt.timedel
     """Decide about a report that was due at `due`, at or before `now`.
 
     One run for the latest slot that has passed, if it is not older than `catchup`; those
-    between `due` and it have been missed, of which the newest are listed.
+    between `due` and it have been missed, of which the newest are listed. Where the rule has no
+    slot since `due` (the time zone's rules have changed), nothing is run.
     """
+    following = schedule.next_after(rule, now)
     latest = schedule.latest_until(rule, now)
     if latest is None or latest < due:
-        # The rule was changed under the cached slot; the edit has set a new one or will.
-        latest = due
+        return Plan(None, late=False, missed=(), more_missed=False, next_run_at=following)
     just_before = dt.timedelta(microseconds=1)
-    missed = schedule.slots_between(rule, due - just_before, latest - just_before, MISSED_ROWS)
-    following = schedule.next_after(rule, max(latest, now))
+    passed = schedule.slots_between(rule, due - just_before, latest - just_before, MISSED_ROWS + 1)
+    missed, more = passed[-MISSED_ROWS:], len(passed) > MISSED_ROWS
     if now - latest > catchup:
-        return Plan(None, late=True, missed=[*missed, latest], next_run_at=following)
-    return Plan(latest, late=now - latest > PUNCTUAL, missed=missed, next_run_at=following)
+        return Plan(None, late=True, missed=[*missed, latest], more_missed=more,
+                    next_run_at=following)  # fmt: skip
+    return Plan(latest, late=now - latest > PUNCTUAL, missed=missed, more_missed=more,
+                next_run_at=following)  # fmt: skip

@@ -31,6 +31,7 @@ def run_tick(pool: Pool, bell: Bell, settings: Settings) -> float:
     claim_due(pool, bell, dt.timedelta(seconds=settings.catchup_seconds))
     sweep.ring_again(pool, bell)
     sweep.reap(pool, max_attempts=settings.max_attempts)
+    sweep.tidy(pool)
     return seconds_to_next(pool)
 
 

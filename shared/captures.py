@@ -95,10 +95,9 @@ def fail_open(conn: Connection, run_id: int) -> None:
 def all_done(conn: Connection, run_id: int) -> bool:
     """Say whether every capture of the run is done.
 
-    The run's row is locked first: of two workers that finish the last two captures at once,
-    the second then sees the first one's result, and exactly one of them goes on.
+    To be called with the run's row locked (`runs.lock`): of two workers that finish the last
+    two captures at once, the second then sees the first one's result, and one of them goes on.
     """
-    conn.execute("SELECT 1 FROM run WHERE id = %s FOR UPDATE", [run_id])
     row = conn.execute(
         "SELECT bool_and(state = 'done') AS done FROM capture WHERE run_id = %s", [run_id]
     ).fetchone()

@@ -23,6 +23,8 @@ CONNECT: dict[str, Any] = {
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 3,
+    # Keepalives pause while something sent is not acknowledged; this, in milliseconds, does not.
+    "tcp_user_timeout": 25_000,
 }
 SESSION = (
     "-c lock_timeout=5s -c statement_timeout=30s -c idle_in_transaction_session_timeout=60s "

@@ -32,6 +32,9 @@ class Delivery:
     finished_at: dt.datetime | None
 
 
+#: A mail that could not be handed over is tried this long, in seconds; its report is stale then.
+LIFETIME = 86_400.0
+
 COLUMNS = """id, run_id, recipient, state, attempts, message_id, smtp_code, cause, created_at,
  finished_at"""
 
@@ -110,14 +113,23 @@ def finish(
     )
 
 
+def over(conn: Connection, delivery_id: int) -> bool:
+    """Say whether the mail has been tried for as long as a report is worth sending."""
+    row = conn.execute(
+        "SELECT created_at < statement_timestamp() - make_interval(secs => %s) AS over "
+        "FROM delivery WHERE id = %s",
+        [LIFETIME, delivery_id],
+    ).fetchone()
+    return bool(row and row["over"])
+
+
 def settle_run(conn: Connection, run_id: int) -> str | None:
     """End the run if all its deliveries have ended; return its final state, else None.
 
     All sent: `sent`. None sent: `failed`. Else `partial`, with the recipients that got nothing
-    (or of whom that is not known) in the cause. The run's row is locked first, so that of two
-    mailers ending at once one settles it.
+    (or of whom that is not known) in the cause. To be called with the run's row locked
+    (`runs.lock`), so that of two mailers ending at once one settles it.
     """
-    conn.execute("SELECT 1 FROM run WHERE id = %s FOR UPDATE", [run_id])
     ledger = of_run(conn, run_id)
     if any(entry.finished_at is None for entry in ledger):
         return None

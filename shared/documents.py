@@ -89,7 +89,7 @@ def content(conn: Connection, document_id: int) -> bytes:
 
 
 def drop_parts(conn: Connection, run_id: int) -> None:
-    """Delete the raw output of a run's captures once the documents are made of it."""
+    """Delete the raw output of a run's captures: documents are made of it, or never will be."""
     conn.execute("DELETE FROM document WHERE run_id = %s AND capture_id IS NOT NULL", [run_id])
 
 

@@ -1,15 +1,17 @@
 """A small client for what both the API and the command line ask of Grafana.
 
-Captures do not use it: they speak to Grafana through the gateway in `workers.capture`.
+Captures do not use it: they speak to Grafana through the gateway in `workers.capture`. What its
+client and this one have in common stands here, so that the doctor finds sound what captures use.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import httpx
 
@@ -18,8 +20,64 @@ from shared.errors import (
     DashboardNotFound,
     GrafanaAway,
     GrafanaRefused,
+    Permanent,
+    SettingsError,
 )
 from shared.settings import Settings
+
+#: Where an operator makes an authority known that nobody else knows; OpenSSL's own names.
+AUTHORITIES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
+class GrafanaElsewhere(Permanent):
+    """Grafana sends the caller to another address; check BROADSHEET_GRAFANA_URL."""
+
+
+def client_arguments(token: str, *, timeout: float | httpx.Timeout) -> dict[str, Any]:
+    """Return what each client of Grafana is made with, `httpx.Client` and `AsyncClient` alike.
+
+    Of the environment they take the authorities of certificates, and no proxy: those variables
+    are mostly there for the internet, while Grafana stands close by, and the browser, which is
+    pinned to Grafana's own address, would not get through one.
+
+    Raises `SettingsError` when the authorities cannot be read.
+    """
+    try:
+        authorities = httpx.create_ssl_context()
+    except OSError as exc:  # also what ssl raises for a file that holds no certificate
+        named = next((name for name in AUTHORITIES if os.environ.get(name)), "")
+        raise SettingsError(
+            f"{named} names {os.environ.get(named)!r}, which is not readable as certificates."
+        ) from exc
+    return {
+        "headers": {"Authorization": f"Bearer {token}"},
+        "timeout": timeout,
+        "verify": authorities,
+        "trust_env": False,
+        "follow_redirects": False,
+    }
+
+
+def check_redirect(answer: httpx.Response, url: str) -> None:
+    """Raise if Grafana, asked at `url`, answers with another address instead of an answer.
+
+    To the login means that the token was not taken (`GrafanaRefused`); anything else, as from
+    http to https, that this is not Grafana's address (`GrafanaElsewhere`).
+    """
+    if not answer.is_redirect:
+        return
+    # A server may put anything there, perhaps with what we asked for in it.
+    target = answer.headers.get("location", "").partition("?")[0][:200]
+    if urlsplit(target).path.rstrip("/").endswith("/login"):
+        raise GrafanaRefused(
+            f"Grafana asks for a login at {target}: the service account token is not accepted, "
+            "or something in front of Grafana wants a login of its own. "
+            "Check BROADSHEET_GRAFANA_TOKEN and BROADSHEET_GRAFANA_URL."
+        )
+    raise GrafanaElsewhere(
+        f"What stands at {url} sends us on to {target or 'nowhere'} "
+        f"({answer.status_code} to {answer.request.url.path}); check BROADSHEET_GRAFANA_URL."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,12 +95,7 @@ class Grafana:
 
     def __init__(self, url: str, token: str, *, timeout: float) -> None:
         self.url = url
-        self._http = httpx.Client(
-            base_url=url,
-            headers={"Authorization": f"Bearer {token}", "Accept": "application/json"},
-            timeout=timeout,
-            follow_redirects=False,
-        )
+        self._http = httpx.Client(base_url=url, **client_arguments(token, timeout=timeout))
 
     @classmethod
     def from_settings(cls, settings: Settings, *, timeout: float | None = None) -> Self:
@@ -110,6 +163,7 @@ class Grafana:
             raise GrafanaAway(
                 f"Grafana does not answer at {self.url}: {reason}. Check BROADSHEET_GRAFANA_URL."
             ) from exc
+        check_redirect(answer, self.url)
         if answer.status_code == httpx.codes.UNAUTHORIZED:
             raise GrafanaRefused(
                 f"Grafana refuses the service account token: {_message(answer)}. "

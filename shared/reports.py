@@ -207,7 +207,7 @@ def update(conn: Connection, report: Report) -> bool:
 
 
 def delete(conn: Connection, org_id: int, report_id: int) -> bool:
-    """Delete a report; False when there is none. Cancelling its queued runs is `runs.cancel`'s."""
+    """Delete a report; False when there is none. `runs.cancel_queued` goes before."""
     return (
         conn.execute(
             "DELETE FROM report WHERE org_id = %s AND id = %s", [org_id, report_id]
@@ -285,18 +285,21 @@ def count(conn: Connection, wanted: Filter) -> int:
     return int(row["n"]) if row else 0
 
 
+#: `statement_timestamp()`, since an index cannot be searched for the ever-changing
+#: `clock_timestamp()`.
+DUE = f"""
+SELECT {COLUMNS} FROM report
+ WHERE state = 'scheduled' AND next_run_at <= statement_timestamp()
+ ORDER BY next_run_at LIMIT %s FOR UPDATE SKIP LOCKED
+"""
+
+
 def lock_due(conn: Connection, *, limit: int) -> list[Report]:
     """Lock and return reports whose next slot has come, skipping those another beat holds.
 
     The database's clock decides, so that beats on different machines cannot disagree.
     """
-    rows = conn.execute(
-        f"SELECT {COLUMNS} FROM report WHERE state = 'scheduled' "
-        "AND next_run_at <= clock_timestamp() "
-        "ORDER BY next_run_at LIMIT %s FOR UPDATE SKIP LOCKED",
-        [limit],
-    )
-    return [_from_row(row) for row in rows]
+    return [_from_row(row) for row in conn.execute(DUE, [limit])]
 
 
 ADVANCE = """
@@ -331,7 +334,7 @@ def notify_change(conn: Connection) -> None:
 def seconds_to_next(conn: Connection) -> float | None:
     """Seconds until the next slot of any report (negative: overdue); None if there is none."""
     row = conn.execute(
-        "SELECT extract(epoch FROM min(next_run_at) - clock_timestamp())::float8 AS seconds "
+        "SELECT extract(epoch FROM min(next_run_at) - statement_timestamp())::float8 AS seconds "
         "FROM report WHERE state = 'scheduled'"
     ).fetchone()
     seconds: float | None = row["seconds"] if row else None

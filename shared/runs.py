@@ -13,7 +13,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from shared import tasks
+from shared import captures, documents
 from shared.db import Connection
 from shared.spec import RunSpec
 from shared.tasks import Ring
@@ -35,6 +35,7 @@ class Run:
     org_id: int
     report_id: int | None
     report_revision: int | None
+    requested_by: int | None
     kind: str
     scheduled_for: dt.datetime
     state: str
@@ -48,22 +49,12 @@ class Run:
     finished_at: dt.datetime | None
 
 
-COLUMNS = """id, org_id, report_id, report_revision, kind, scheduled_for, state, cause, spec, mail,
- timings, created_at, started_at, rendered_at, finished_at"""
+COLUMNS = """id, org_id, report_id, report_revision, requested_by, kind, scheduled_for, state,
+ cause, spec, mail, timings, created_at, started_at, rendered_at, finished_at"""
 
 
 def _from_row(row: Mapping[str, Any]) -> Run:
     return Run(**{**row, "spec": RunSpec.from_json(row["spec"])})
-
-
-INSERT = """
-INSERT INTO run (org_id, report_id, report_revision, kind, scheduled_for, state, cause, spec,
-                 finished_at)
-VALUES (%(org_id)s, %(report_id)s, %(report_revision)s, %(kind)s, %(scheduled_for)s, %(state)s,
-        %(cause)s, %(spec)s, CASE WHEN %(cause)s::text IS NULL THEN NULL ELSE clock_timestamp() END)
-ON CONFLICT (report_id, kind, scheduled_for) DO NOTHING
-RETURNING id
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,47 +67,101 @@ class NewRun:
     kind: str
     scheduled_for: dt.datetime
     spec: RunSpec
+    #: The id of the token that asked for it; None for a slot.
+    requested_by: int | None = None
     state: str = "queued"
     cause: str | None = None
 
 
-def insert(conn: Connection, new: NewRun) -> tuple[int, list[Ring]] | None:
-    """Store a run with a capture and a render task for each of its dashboards.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inserted:
+    """A run as it was stored, with the rings to send after the commit."""
 
-    Returns its id and the rings to send after the commit, or None when the slot already has a
-    run: whoever comes second does nothing. A spec without dashboards fails at once, since no
-    task would ever end it.
+    id: int
+    report_id: int | None
+    state: str
+    scheduled_for: dt.datetime
+    rings: list[Ring]
+
+
+INSERT = """
+INSERT INTO run (org_id, report_id, report_revision, requested_by, kind, scheduled_for, state,
+                 cause, spec, finished_at)
+SELECT *, CASE WHEN state = 'queued' THEN NULL ELSE clock_timestamp() END
+  FROM unnest(%(org_id)s::bigint[], %(report_id)s::bigint[], %(report_revision)s::int[],
+              %(requested_by)s::bigint[], %(kind)s::text[], %(scheduled_for)s::timestamptz[],
+              %(state)s::text[], %(cause)s::text[], %(spec)s::jsonb[])
+       AS new (org_id, report_id, report_revision, requested_by, kind, scheduled_for, state,
+               cause, spec)
+ON CONFLICT (report_id, kind, scheduled_for) DO NOTHING
+RETURNING id, report_id, kind, state, scheduled_for, jsonb_array_length(spec->'dashboards') AS size
+"""
+
+INSERT_CAPTURES = """
+WITH started AS (
+    SELECT * FROM unnest(%(ids)s::bigint[], %(sizes)s::int[], %(lanes)s::text[])
+           AS run (id, size, lane)
+), made AS (
+    INSERT INTO capture (run_id, position)
+    SELECT started.id, n FROM started, generate_series(0, started.size - 1) n
+    RETURNING id, run_id
+)
+INSERT INTO task (kind, run_id, capture_id, lane)
+SELECT 'render', made.run_id, made.id, started.lane
+  FROM made JOIN started ON started.id = made.run_id
+RETURNING id, run_id, kind, lane
+"""
+
+
+def insert(conn: Connection, new: NewRun) -> tuple[int, list[Ring]] | None:
+    """Store one run; return its id and rings, or None when the slot already has a run."""
+    made = insert_many(conn, [new])
+    return (made[0].id, made[0].rings) if made else None
+
+
+def insert_many(conn: Connection, news: Sequence[NewRun]) -> list[Inserted]:
+    """Store runs, each with a capture and a render task for each of its dashboards.
+
+    A slot that already has a run is left out of the result: whoever comes second does nothing.
+    A spec without dashboards fails at once, since no task would ever end it.
     """
-    if new.state == "queued" and not new.spec.dashboards:
-        new = replace(new, state="failed", cause="The report has no dashboard.")
-    row = conn.execute(
-        INSERT,
-        {
-            "org_id": new.org_id,
-            "report_id": new.report_id,
-            "report_revision": new.report_revision,
-            "kind": new.kind,
-            "scheduled_for": new.scheduled_for,
-            "state": new.state,
-            "cause": new.cause,
-            "spec": Jsonb(new.spec.to_json()),
-        },
-    ).fetchone()
-    if row is None:
-        return None
-    run_id = int(row["id"])
-    if new.state != "queued":
-        return run_id, []
-    captures = conn.execute(
-        "INSERT INTO capture (run_id, position) SELECT %s, n FROM generate_series(0, %s) n "
-        "RETURNING id",
-        [run_id, len(new.spec.dashboards) - 1],
-    ).fetchall()
-    rings = [
-        tasks.insert(conn, "render", run_id, lane=LANES[new.kind], capture_id=capture["id"])
-        for capture in captures
+    if not news:
+        return []
+    ready = [
+        replace(new, state="failed", cause="The report has no dashboard.")
+        if new.state == "queued" and not new.spec.dashboards
+        else new
+        for new in news
     ]
-    return run_id, [ring for ring in rings if ring]
+    columns: dict[str, list[Any]] = {
+        name: [getattr(new, name) for new in ready]
+        for name in ("org_id", "report_id", "report_revision", "requested_by", "kind",
+                     "scheduled_for", "state", "cause")
+    }  # fmt: skip
+    columns["spec"] = [Jsonb(new.spec.to_json()) for new in ready]
+    rows = conn.execute(INSERT, columns).fetchall()
+    begun = [row for row in rows if row["state"] == "queued"]
+    tasks_made = conn.execute(
+        INSERT_CAPTURES,
+        {
+            "ids": [row["id"] for row in begun],
+            "sizes": [row["size"] for row in begun],
+            "lanes": [LANES[row["kind"]] for row in begun],
+        },
+    ).fetchall()
+    rings: dict[int, list[Ring]] = {row["id"]: [] for row in rows}
+    for task in tasks_made:
+        rings[task["run_id"]].append(Ring(task["id"], task["kind"], task["lane"]))
+    return [
+        Inserted(
+            id=row["id"],
+            report_id=row["report_id"],
+            state=row["state"],
+            scheduled_for=row["scheduled_for"],
+            rings=sorted(rings[row["id"]], key=lambda ring: ring.task_id),
+        )
+        for row in rows
+    ]
 
 
 def get(conn: Connection, run_id: int, *, org_id: int | None = None) -> Run | None:
@@ -170,23 +215,48 @@ def count(
     return int(row["n"]) if row else 0
 
 
-def active_among(conn: Connection, report_ids: Sequence[int]) -> set[int]:
-    """Return those of `report_ids` whose previous scheduled run has not ended."""
+def rendering_among(conn: Connection, report_ids: Sequence[int]) -> set[int]:
+    """Return those of `report_ids` whose previous scheduled run is not rendered yet.
+
+    A run that only waits for a mail server or for one recipient does not count: it would hold
+    the report back from everybody else for as long as the mail is tried.
+    """
     rows = conn.execute(
         "SELECT DISTINCT report_id FROM run WHERE report_id = ANY(%s) AND kind = 'schedule' "
-        "AND state IN ('queued', 'rendering', 'delivering')",
+        "AND state IN ('queued', 'rendering')",
         [list(report_ids)],
     )
     return {row["report_id"] for row in rows}
 
 
-def start(conn: Connection, run_id: int) -> None:
-    """Queued → rendering, at the first capture that is taken."""
-    conn.execute(
-        "UPDATE run SET state = 'rendering', started_at = clock_timestamp() "
-        "WHERE id = %s AND state = 'queued'",
+def count_requested(conn: Connection, org_id: int) -> int:
+    """Return how many runs that somebody of the org asked for are under way."""
+    row = conn.execute(
+        "SELECT count(*) AS n FROM run WHERE org_id = %s AND kind <> 'schedule' "
+        "AND state IN ('queued', 'rendering', 'delivering')",
+        [org_id],
+    ).fetchone()
+    return int(row["n"]) if row else 0
+
+
+def lock(conn: Connection, run_id: int) -> None:
+    """Lock the run's row, before anything else of the run is changed in this transaction.
+
+    Every transaction that settles something goes run, task, then the rest: with one order for
+    all, two of them wait for each other and never in a circle.
+    """
+    conn.execute("SELECT 1 FROM run WHERE id = %s FOR NO KEY UPDATE", [run_id])
+
+
+def start(conn: Connection, run_id: int) -> bool:
+    """Go from queued to rendering at the first capture taken; False when the run has ended."""
+    cursor = conn.execute(
+        "UPDATE run SET state = 'rendering', "
+        "started_at = coalesce(started_at, clock_timestamp()) "
+        "WHERE id = %s AND state IN ('queued', 'rendering')",
         [run_id],
     )
+    return cursor.rowcount == 1
 
 
 def rendered(conn: Connection, run_id: int, mail: Mapping[str, Any], milliseconds: float) -> bool:
@@ -209,10 +279,13 @@ def finish(conn: Connection, run_id: int, state: str, cause: str | None = None) 
         "WHERE id = %s AND state IN ('queued', 'rendering', 'delivering')",
         [state, cause, run_id],
     )
-    if cursor.rowcount == 1:
-        conn.execute("DELETE FROM task WHERE run_id = %s", [run_id])
-        notify_finished(conn, run_id)
-    return cursor.rowcount == 1
+    if cursor.rowcount != 1:
+        return False
+    conn.execute("DELETE FROM task WHERE run_id = %s", [run_id])
+    captures.fail_open(conn, run_id)
+    documents.drop_parts(conn, run_id)
+    notify_finished(conn, run_id)
+    return True
 
 
 FINISHED = "broadsheet_run_finished"
@@ -239,3 +312,12 @@ def cancel_queued(conn: Connection, report_id: int, cause: str) -> None:
     ).fetchall()
     for row in rows:
         finish(conn, row["id"], "cancelled", cause)
+
+
+def forget_exports(conn: Connection, *, older_than: dt.timedelta, limit: int) -> int:
+    """Delete ended exports, which nobody but who asked for them can use; return how many."""
+    return conn.execute(
+        "DELETE FROM run WHERE id IN (SELECT id FROM run WHERE kind = 'export' "
+        "AND finished_at < statement_timestamp() - %s LIMIT %s)",
+        [older_than, limit],
+    ).rowcount

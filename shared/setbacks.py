@@ -22,6 +22,7 @@ def try_again(conn: Connection, claim: Claim, cause: str, *, after: float) -> st
     Returns what was decided, for the log: a mail that may be out is never tried again. Raises
     `LostLease`.
     """
+    runs.lock(conn, claim.run_id)
     if _settled_as_unknown(conn, claim):
         return "unknown"
     tasks.release(conn, claim, after=after)
@@ -38,6 +39,7 @@ def give_up(conn: Connection, claim: Claim, cause: str) -> str:
     A delivery that failed ends its run only when it was the last one open. Returns and raises
     like `try_again`.
     """
+    runs.lock(conn, claim.run_id)
     if _settled_as_unknown(conn, claim):
         return "unknown"
     tasks.complete(conn, claim)
@@ -47,17 +49,21 @@ def give_up(conn: Connection, claim: Claim, cause: str) -> str:
         return "given up"
     if claim.capture_id is not None:
         captures.failed(conn, claim.capture_id, cause)
-    captures.fail_open(conn, claim.run_id)
     runs.finish(conn, claim.run_id, "failed", cause)
     return "given up"
 
 
 def abandoned(conn: Connection, claim: Claim, *, max_attempts: int) -> str:
-    """Settle the claim of a worker that died; return what was decided, for the log."""
+    """Settle the claim of a worker that died; return what was decided, for the log.
+
+    Mail is limited by its age, not by attempts: most of those were refusals of a mail server.
+    """
     cause = f"The worker that had it ({claim.owner}) stopped in attempt {claim.attempt}."
-    if claim.attempt >= max_attempts:
-        return give_up(conn, claim, cause)
-    return try_again(conn, claim, cause, after=0)
+    if claim.delivery_id is not None:
+        over = deliveries.over(conn, claim.delivery_id)
+    else:
+        over = claim.attempt >= max_attempts
+    return give_up(conn, claim, cause) if over else try_again(conn, claim, cause, after=0)
 
 
 def _settled_as_unknown(conn: Connection, claim: Claim) -> bool:

@@ -13,8 +13,12 @@ from dataclasses import dataclass
 from shared.db import Connection
 from shared.errors import LostLease
 
-#: A published task that nobody took is published again after this, doubling each time.
+#: A task that was rung for and that nobody took is rung for again after this, doubling up to
+#: eight times as long: what Redis lost is made up in minutes, and a long line is not doubled fast.
 RING_AGAIN = 30.0
+LONGEST_DOUBLING = 3
+#: A broker that is away is not tried for the same task more often.
+UNHEARD_PAUSE = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,7 @@ UPDATE task
    SET attempt = attempt + 1, owner = %(owner)s,
        lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
  WHERE id = %(id)s AND kind = %(kind)s
-   AND lease_until IS NULL AND not_before <= clock_timestamp()
+   AND lease_until IS NULL AND not_before <= statement_timestamp()
 RETURNING id AS task_id, kind, run_id, capture_id, delivery_id, lane, attempt, owner
 """
 
@@ -120,72 +124,90 @@ def complete(conn: Connection, claim: Claim) -> None:
 def release(conn: Connection, claim: Claim, *, after: float) -> None:
     """Give the task back, to be taken again not before `after` seconds. Raises `LostLease`."""
     cursor = conn.execute(
-        "UPDATE task SET owner = NULL, lease_until = NULL, published_at = NULL, publishes = 0, "
-        f"not_before = clock_timestamp() + make_interval(secs => %(after)s) WHERE {MINE}",
+        "UPDATE task SET owner = NULL, lease_until = NULL, rings = 0, "
+        "not_before = clock_timestamp() + make_interval(secs => %(after)s), "
+        f"ring_at = clock_timestamp() + make_interval(secs => %(after)s) WHERE {MINE}",
         {**_fence(claim), "after": after},
     )
     if cursor.rowcount != 1:
         raise LostLease
 
 
+PUBLISHED = """
+UPDATE task
+   SET rings = rings + 1,
+       ring_at = clock_timestamp()
+                 + make_interval(secs => %(again)s * 2 ^ least(rings, %(doublings)s))
+ WHERE id = ANY(%(ids)s) AND lease_until IS NULL
+"""
+
+
 def published(conn: Connection, task_ids: Iterable[int]) -> None:
     """Note that a message was sent for each of these."""
     conn.execute(
-        "UPDATE task SET published_at = clock_timestamp(), publishes = publishes + 1 "
-        "WHERE id = ANY(%s)",
-        [list(task_ids)],
+        PUBLISHED,
+        {"ids": list(task_ids), "again": RING_AGAIN, "doublings": LONGEST_DOUBLING},
     )
 
 
 UNHEARD = """
 SELECT id AS task_id, kind, lane FROM task
- WHERE lease_until IS NULL AND not_before <= clock_timestamp()
-   AND (published_at IS NULL OR published_at <
-        clock_timestamp() - make_interval(secs => %(again)s * 2 ^ least(publishes - 1, 6)))
- ORDER BY lane, not_before LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+ WHERE lease_until IS NULL AND ring_at <= statement_timestamp()
+ ORDER BY ring_at LIMIT %s FOR UPDATE SKIP LOCKED
 """
 
 
 def take_unheard(conn: Connection, *, limit: int) -> list[Ring]:
-    """Return due tasks that were never published, or so long ago that the message must be lost.
+    """Return due tasks that were never rung for, or so long ago that the message must be lost.
 
     They are marked as published at once, so that two beats do not both ring for them; if the
     ring then fails, `unpublished` takes the mark back.
     """
-    rows = conn.execute(UNHEARD, {"again": RING_AGAIN, "limit": limit}).fetchall()
+    rows = conn.execute(UNHEARD, [limit]).fetchall()
     published(conn, [row["task_id"] for row in rows])
     return [Ring(**row) for row in rows]
 
 
 def unpublished(conn: Connection, task_ids: Iterable[int]) -> None:
-    """Take back the mark of tasks whose message could not be sent."""
+    """Take back the mark of tasks whose message could not be sent, to be tried again soon."""
     conn.execute(
-        "UPDATE task SET published_at = NULL, publishes = greatest(publishes - 1, 0) "
+        "UPDATE task SET rings = greatest(rings - 1, 0), "
+        "ring_at = clock_timestamp() + make_interval(secs => %s) "
         "WHERE id = ANY(%s) AND lease_until IS NULL",
-        [list(task_ids)],
+        [UNHEARD_PAUSE, list(task_ids)],
     )
+
+
+def expired(conn: Connection, *, limit: int) -> list[tuple[int, int]]:
+    """Return `(task id, run id)` of tasks whose worker stopped renewing; locks nothing."""
+    rows = conn.execute(
+        "SELECT id, run_id FROM task WHERE lease_until < statement_timestamp() "
+        "ORDER BY lease_until LIMIT %s",
+        [limit],
+    )
+    return [(row["id"], row["run_id"]) for row in rows]
 
 
 EXPIRED = """
 SELECT id AS task_id, kind, run_id, capture_id, delivery_id, lane, attempt, owner FROM task
- WHERE lease_until < clock_timestamp()
- ORDER BY lease_until LIMIT %s FOR UPDATE SKIP LOCKED
+ WHERE id = %s AND lease_until < statement_timestamp() FOR UPDATE
 """
 
 
-def expired(conn: Connection, *, limit: int) -> list[Claim]:
-    """Lock and return the claims of workers that stopped renewing their lease."""
-    return [Claim(**row) for row in conn.execute(EXPIRED, [limit]).fetchall()]
+def take_expired(conn: Connection, task_id: int) -> Claim | None:
+    """Lock and return the dead worker's claim; None when it was settled or renewed meanwhile.
 
-
-NEXT_DUE = """
-SELECT extract(epoch FROM min(not_before) - clock_timestamp())::float8 AS seconds
-  FROM task WHERE lease_until IS NULL AND published_at IS NULL
-"""
+    To be called with the run's row locked (`runs.lock`).
+    """
+    row = conn.execute(EXPIRED, [task_id]).fetchone()
+    return Claim(**row) if row else None
 
 
 def seconds_to_next(conn: Connection) -> float | None:
-    """Seconds until the next unpublished task is due (negative: overdue); None if there is none."""
-    row = conn.execute(NEXT_DUE).fetchone()
+    """Seconds until the next task is to be rung for (negative: overdue); None if there is none."""
+    row = conn.execute(
+        "SELECT extract(epoch FROM min(ring_at) - statement_timestamp())::float8 AS seconds "
+        "FROM task WHERE lease_until IS NULL"
+    ).fetchone()
     seconds: float | None = row["seconds"] if row else None
     return seconds

@@ -71,8 +71,9 @@ def render(task_id: int, deps: Deps) -> None:
         return
     with _setback(claim, deps):
         with db.transaction(deps.pool) as conn:
+            if not runs.start(conn, claim.run_id):
+                raise LostLease
             capture, run = _capture_of(conn, claim)
-            runs.start(conn, run.id)
             captures.start(conn, capture.id, claim.attempt)
             branding = report_settings.get(conn, run.org_id).body
         request = _request(run, capture, branding)
@@ -110,6 +111,7 @@ def _request(run: Run, capture: Capture, branding: Any) -> CaptureRequest:
 
 
 def _store_capture(conn: Connection, claim: Claim, captured: Captured) -> list[Ring]:
+    runs.lock(conn, claim.run_id)
     tasks.complete(conn, claim)
     capture_id = claim.capture_id or 0
     documents.drop_of_capture(conn, capture_id)
@@ -250,6 +252,7 @@ def _store_documents(
     began: float,
     deps: Deps,
 ) -> list[Ring]:
+    runs.lock(conn, claim.run_id)
     tasks.complete(conn, claim)
     for file in files:
         documents.put(conn, run.id, file.kind, file.name, file.content)
@@ -298,6 +301,7 @@ def deliver(task_id: int, deps: Deps) -> None:
         return
     with _setback(claim, deps):
         with db.transaction(deps.pool) as conn:
+            runs.lock(conn, claim.run_id)
             run = _run_of(conn, claim)
             delivery = deliveries.get(conn, claim.delivery_id or 0)
             if delivery is None or not deliveries.start(conn, delivery.id, claim.attempt):
@@ -353,6 +357,7 @@ def _finish_delivery(
     deps: Deps, claim: Claim, state: str, code: int | None, cause: str | None
 ) -> None:
     with db.transaction(deps.pool) as conn:
+        runs.lock(conn, claim.run_id)
         tasks.complete(conn, claim)
         deliveries.finish(conn, claim.delivery_id or 0, state, code, cause)
         ended = deliveries.settle_run(conn, claim.run_id)
@@ -362,13 +367,12 @@ def _finish_delivery(
 
 
 def _refused(deps: Deps, claim: Claim, error: MailRefused, since: dt.datetime | None) -> None:
-    age = (dt.datetime.now(dt.UTC) - since).total_seconds() if since else 0.0
-    attempts = deps.settings.max_attempts
-    wait = retry.decide(error, claim.attempt, attempts, age=age, jitter=random.random())  # noqa: S311 - spreads load, keeps no secret
+    wait = _wait(deps, claim, error, since)
     if wait is None:
         _finish_delivery(deps, claim, "failed", error.code, error.message)
         return
     with db.transaction(deps.pool) as conn:
+        runs.lock(conn, claim.run_id)
         tasks.release(conn, claim, after=wait)
         deliveries.retry(conn, claim.delivery_id or 0, error.code, error.message)
     logger.warning("delivery.again", after=round(wait), code=error.code, cause=error.message)
@@ -423,18 +427,30 @@ def _setback(claim: Claim, deps: Deps) -> Iterator[None]:
 
 
 def _again_or_never(claim: Claim, deps: Deps, error: Exception, cause: str) -> None:
-    jitter = random.random()  # noqa: S311 - spreads load, keeps no secret
-    wait = retry.decide(error, claim.attempt, deps.settings.max_attempts, jitter=jitter)
+    if claim.kind == "deliver" and not isinstance(error, MailRefused):
+        # Whatever it was, the mail did not go out for it: like any refusal it has a day.
+        error = MailRefused(cause, phase="worker")
     try:
         with db.transaction(deps.pool) as conn:
+            run = runs.get(conn, claim.run_id)
+            wait = _wait(deps, claim, error, run.rendered_at if run else None)
             if wait is None:
-                setbacks.give_up(conn, claim, cause)
+                decided = setbacks.give_up(conn, claim, cause)
             else:
-                setbacks.try_again(conn, claim, cause, after=wait)
+                decided = setbacks.try_again(conn, claim, cause, after=wait)
     except (LostLease, DatabaseAway) as exc:
         logger.warning("task.left", kind=claim.kind, error=exc.message)
         return
-    if wait is None:
-        logger.error("run.failed" if claim.kind != "deliver" else "delivery.failed", cause=cause)
-    else:
-        logger.warning("task.again", kind=claim.kind, after=round(wait, 1), cause=cause)
+    say = logger.warning if decided == "again" else logger.error
+    say("task.set_back", kind=claim.kind, decided=decided, after=wait, cause=cause)
+
+
+def _wait(deps: Deps, claim: Claim, error: Exception, since: dt.datetime | None) -> float | None:
+    """Return the seconds until the next attempt; None: there is none."""
+    return retry.decide(
+        error,
+        claim.attempt,
+        deps.settings.max_attempts,
+        age=(dt.datetime.now(dt.UTC) - since).total_seconds() if since else 0.0,
+        jitter=random.random(),  # noqa: S311 - spreads load, keeps no secret
+    )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from shared import deliveries
 from shared.errors import LostLease, Permanent
 from workers.mail import MailError, MailRefused
 
-#: A mail that could not be handed over is tried this long, in seconds; its report is stale then.
-MAIL_LIFETIME = 86_400.0
 MAIL_FIRST, MAIL_LONGEST = 30.0, 1_800.0
 
 #: A capture or an assembly: a person may be waiting, so the steps are few and short.
@@ -36,7 +35,7 @@ def _mail(error: MailError, attempt: int, age: float, jitter: float) -> float | 
     if not isinstance(error, MailRefused) or error.permanent:
         return None
     wait = _wait(MAIL_FIRST, 2.0, MAIL_LONGEST, attempt, jitter)
-    return wait if age + wait <= MAIL_LIFETIME else None
+    return wait if age + wait <= deliveries.LIFETIME else None
 
 
 def _wait(first: float, factor: float, longest: float, attempt: int, jitter: float) -> float:

@@ -9,13 +9,18 @@ from celery import current_app, shared_task
 
 from shared.queue import TASK_NAMES
 from workers import pipeline
+from workers.mail import REPLY_TIMEOUT
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _task(kind: str) -> Callable[[F], F]:
+#: Celery's last resort must lie beyond what a mail server may take to answer the final dot.
+MAIL_LIMITS = {"soft_time_limit": REPLY_TIMEOUT + 300, "time_limit": REPLY_TIMEOUT + 330}
+
+
+def _task(kind: str, **limits: float) -> Callable[[F], F]:
     """Celery's decorator, which has no annotations."""
-    return cast("Callable[[F], F]", shared_task(name=TASK_NAMES[kind]))
+    return cast("Callable[[F], F]", shared_task(name=TASK_NAMES[kind], **limits))
 
 
 @_task("render")
@@ -30,7 +35,7 @@ def assemble(task_id: int) -> None:
     pipeline.assemble(task_id, current_app.hand.deps())
 
 
-@_task("deliver")
+@_task("deliver", **MAIL_LIMITS)
 def deliver(task_id: int) -> None:
     """Send one mail."""
     pipeline.deliver(task_id, current_app.hand.deps())

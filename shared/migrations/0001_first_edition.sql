@@ -69,6 +69,8 @@ CREATE TABLE run (
     -- NULL for a test or an export, which no stored report stands behind, and after its deletion.
     report_id bigint REFERENCES report ON DELETE SET NULL,
     report_revision int,
+    -- The id of the token that asked for it; NULL for a slot.
+    requested_by bigint,
     kind text NOT NULL CHECK (kind IN ('schedule', 'api', 'test', 'export')),
     -- The slot: the identity of a scheduled run, and what relative time ranges resolve against.
     scheduled_for timestamptz NOT NULL,
@@ -92,6 +94,9 @@ CREATE TABLE run (
 
 CREATE INDEX run_by_org ON run (org_id, id);
 CREATE INDEX run_active ON run (report_id) WHERE state IN ('queued', 'rendering', 'delivering');
+CREATE INDEX run_requested ON run (org_id)
+    WHERE kind <> 'schedule' AND state IN ('queued', 'rendering', 'delivering');
+CREATE INDEX run_exports ON run (finished_at) WHERE kind = 'export';
 
 CREATE TABLE capture (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -158,17 +163,20 @@ CREATE TABLE task (
     delivery_id bigint UNIQUE REFERENCES delivery ON DELETE CASCADE,
     lane text NOT NULL CHECK (lane IN ('interactive', 'scheduled')),
     attempt int NOT NULL DEFAULT 0,
+    -- Nobody may take it before.
     not_before timestamptz NOT NULL DEFAULT clock_timestamp(),
     owner text,
     lease_until timestamptz,
-    published_at timestamptz,
-    publishes int NOT NULL DEFAULT 0,
+    -- When beat rings for it, unless it was taken by then: soon where whoever added it did not,
+    -- later and later while the messages that went out may be waiting in a long line.
+    ring_at timestamptz NOT NULL DEFAULT clock_timestamp() + interval '2 seconds',
+    rings int NOT NULL DEFAULT 0,
     CHECK ((kind = 'render') = (capture_id IS NOT NULL)),
     CHECK ((kind = 'deliver') = (delivery_id IS NOT NULL)),
     CHECK ((owner IS NULL) = (lease_until IS NULL))
 ) WITH (fillfactor = 70);
 
 CREATE UNIQUE INDEX task_one_assembly ON task (run_id) WHERE kind = 'assemble';
-CREATE INDEX task_waiting ON task (not_before) WHERE lease_until IS NULL;
+CREATE INDEX task_ringing ON task (ring_at) WHERE lease_until IS NULL;
 CREATE INDEX task_leased ON task (lease_until) WHERE lease_until IS NOT NULL;
 CREATE INDEX task_by_run ON task (run_id);

@@ -13,6 +13,7 @@ from shared import db, reports, runs, tasks
 from shared.reports import Report
 from shared.schedule import Schedule
 from shared.settings import Settings
+from shared.spec import DashboardSpec, RunSpec
 from tests.fakes import RecordingBell
 
 DAY = dt.timedelta(days=1)
@@ -117,6 +118,8 @@ def test_a_run_whose_ring_went_unheard_is_rung_for_by_the_next_tick(
     tick.run_tick(pool, bell, settings)
     assert bell.rings == []
     bell.away = False
+    with db.transaction(pool) as conn:
+        conn.execute("UPDATE task SET ring_at = now()")
     tick.run_tick(pool, bell, settings)
     assert len(bell.rings) == 2
 
@@ -145,17 +148,34 @@ def test_a_report_whose_previous_run_is_under_way_is_skipped_visibly(
     report_id = make()
     tick.run_tick(pool, RecordingBell(), settings)
     with db.transaction(pool) as conn:
-        conn.execute("UPDATE report SET next_run_at = now() - interval '1 second'")
+        conn.execute("UPDATE report SET next_run_at = next_run_at - interval '1 day'")
+        conn.execute("UPDATE run SET scheduled_for = scheduled_for - interval '1 day'")
     tick.run_tick(pool, RecordingBell(), settings)
     newest, oldest = runs_of(pool, report_id)
     assert (newest.state, oldest.state) == ("skipped", "queued")
     assert newest.cause == claim.OVERLAP
 
 
+def test_a_run_that_only_waits_for_a_recipient_does_not_hold_up_the_next(
+    pool: db.Pool, settings: Settings, make: Make
+) -> None:
+    report_id = make()
+    tick.run_tick(pool, RecordingBell(), settings)
+    with db.transaction(pool) as conn:
+        conn.execute("UPDATE report SET next_run_at = next_run_at - interval '1 day'")
+        conn.execute(
+            "UPDATE run SET scheduled_for = scheduled_for - interval '1 day', "
+            "state = 'delivering', rendered_at = now(), mail = '{}'"
+        )
+    tick.run_tick(pool, RecordingBell(), settings)
+    newest, oldest = runs_of(pool, report_id)
+    assert (newest.state, oldest.state) == ("queued", "delivering")
+
+
 def test_a_report_that_has_had_its_last_slot_expires(
     pool: db.Pool, settings: Settings, make: Make
 ) -> None:
-    start = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=1)
+    start = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=0.5)
     report_id = make(schedule=Schedule(frequency="once", time_zone="UTC", start=start))
     tick.run_tick(pool, RecordingBell(), settings)
     assert report_of(pool, report_id).state == "expired"
@@ -170,7 +190,9 @@ def test_one_report_that_cannot_be_computed_does_not_stop_the_others(
         conn.execute("UPDATE report SET time_zone = 'Mars/Olympus' WHERE id = %s", [broken])
     tick.run_tick(pool, RecordingBell(), settings)
     assert len(runs_of(pool, sound)) == 1
-    assert runs_of(pool, broken) == []
+    [untold] = runs_of(pool, broken)
+    assert untold.state == "missed"
+    assert "Mars/Olympus" in (untold.cause or "")
     next_run = report_of(pool, broken).next_run_at
     assert next_run
     assert next_run > dt.datetime.now(dt.UTC) + dt.timedelta(minutes=50)
@@ -197,6 +219,73 @@ def test_a_dead_workers_task_is_given_back_and_after_the_last_attempt_given_up(
     with db.transaction(pool) as conn:
         left = conn.execute("SELECT count(*) AS n FROM task").fetchone()
     assert left == {"n": 0}
+
+
+def test_two_dead_captures_of_one_run_do_not_keep_others_from_being_settled(
+    pool: db.Pool, settings: Settings, make: Make
+) -> None:
+    first, second = make(name="first"), make(name="second")
+    bell = RecordingBell()
+    tick.run_tick(pool, bell, settings)
+    for ring in bell.rings:
+        with db.transaction(pool) as conn:
+            assert tasks.claim(conn, ring.task_id, "render", "doomed", lease=60)
+    with db.transaction(pool) as conn:
+        conn.execute("UPDATE task SET lease_until = now() - interval '1 second', attempt = 9")
+    sweep.reap(pool, max_attempts=settings.max_attempts)
+    assert [runs_of(pool, report_id)[0].state for report_id in (first, second)] == ["failed"] * 2
+
+
+def test_finding_what_is_due_reads_an_index_and_not_every_report(pool: db.Pool, make: Make) -> None:
+    report_id = make(ago=-DAY)
+    with db.transaction(pool) as conn:
+        conn.execute(
+            "INSERT INTO report (uid, org_id, user_id, name, subject, message, recipients, "
+            "reply_to, state, frequency, interval_frequency, interval_amount, workdays_only, "
+            "day_of_month, time_zone, dashboards, formats, options, scale_factor, "
+            "enable_dashboard_url, enable_csv, created, updated, next_run_at, tzdata) "
+            "SELECT 'copy' || n, org_id, user_id, name, subject, message, recipients, reply_to, "
+            "state, frequency, interval_frequency, interval_amount, workdays_only, day_of_month, "
+            "time_zone, dashboards, formats, options, scale_factor, enable_dashboard_url, "
+            "enable_csv, created, updated, next_run_at, tzdata "
+            "FROM report, generate_series(1, 5000) n WHERE id = %s",
+            [report_id],
+        )
+        conn.execute("ANALYZE report")
+        plan = conn.execute(f"EXPLAIN {reports.DUE}", [claim.BATCH]).fetchall()
+    text = "\n".join(row["QUERY PLAN"] for row in plan)
+    assert "Index Cond" in text
+    assert "Seq Scan" not in text
+
+
+def test_exports_of_yesterday_are_deleted_and_nothing_else(pool: db.Pool) -> None:
+    kept = new_export(pool, "1 hour")
+    new_export(pool, "2 days")
+    assert sweep.tidy(pool) == 1
+    with db.transaction(pool) as conn:
+        left = conn.execute("SELECT id FROM run").fetchall()
+    assert left == [{"id": kept}]
+
+
+def new_export(pool: db.Pool, age: str) -> int:
+    with db.transaction(pool) as conn:
+        made = runs.insert(
+            conn,
+            runs.NewRun(
+                org_id=1,
+                report_id=None,
+                report_revision=None,
+                kind=runs.EXPORT,
+                scheduled_for=dt.datetime.now(dt.UTC),
+                spec=RunSpec(name="r", dashboards=(DashboardSpec(uid="a"),)),
+            ),
+        )
+        assert made
+        runs.finish(conn, made[0], "sent")
+        conn.execute(
+            "UPDATE run SET finished_at = now() - %s::interval WHERE id = %s", [age, made[0]]
+        )
+    return made[0]
 
 
 def test_beat_sleeps_until_the_next_slot_and_no_longer(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -67,7 +68,10 @@ class Workshop:
 
     def make_due(self) -> None:
         with db.transaction(self.pool) as conn:
-            conn.execute("UPDATE task SET not_before = now() WHERE attempt < 10")
+            conn.execute(
+                "UPDATE task SET not_before = now(), ring_at = now() "
+                "WHERE lease_until IS NULL AND not_before > now()"
+            )
 
     def run(self, run_id: int) -> runs.Run:
         with db.transaction(self.pool) as conn:
@@ -284,3 +288,50 @@ def test_all_formats_come_as_documents_with_names_of_their_own(workshop: Worksho
         names = [document.name for document in documents.of_run(conn, run_id)]
     assert len(names) == len(set(names)) == 6
     assert {name.rpartition(".")[2] for name in names} == {"pdf", "csv", "png"}
+
+
+def test_two_workers_that_end_the_captures_of_a_run_at_once_do_not_block_each_other(
+    workshop: Workshop,
+) -> None:
+    run_id = workshop.start()
+    together = threading.Barrier(2, timeout=20)
+    workshop.renderer.meanwhile = together.wait
+    tasks_of_run = [ring.task_id for ring in workshop.bell.rings]
+    workshop.bell.rings.clear()
+    threads = [
+        threading.Thread(target=pipeline.render, args=[task_id, workshop.deps])
+        for task_id in tasks_of_run
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [ring.kind for ring in workshop.bell.rings] == ["assemble"]
+    workshop.work()
+    assert workshop.run(run_id).state == "sent"
+
+
+def test_a_cancelled_runs_captures_do_not_stay_open(workshop: Workshop) -> None:
+    run_id = workshop.start()
+    with db.transaction(workshop.pool) as conn:
+        runs.finish(conn, run_id, "cancelled", "the report was paused")
+        assert {capture.state for capture in captures.of_run(conn, run_id)} == {"failed"}
+
+
+def test_a_mailer_killed_after_many_refusals_does_not_use_up_the_mail(workshop: Workshop) -> None:
+    run_id = workshop.start(recipients=("one@example.com",))
+    while workshop.bell.rings[0].kind != "deliver":
+        ring = workshop.bell.rings.pop(0)
+        STEPS[ring.kind](ring.task_id, workshop.deps)
+    task_id = workshop.bell.rings.pop(0).task_id
+    with db.transaction(workshop.pool) as conn:
+        conn.execute("UPDATE task SET attempt = 7")
+        assert tasks.claim(conn, task_id, "deliver", "killed", lease=60)
+        conn.execute("UPDATE task SET lease_until = now() - interval '1 second'")
+    sweep.reap(workshop.pool, max_attempts=3)
+    workshop.make_due()
+    with db.transaction(workshop.pool) as conn:
+        conn.execute("UPDATE task SET ring_at = now()")
+    sweep.ring_again(workshop.pool, workshop.bell)
+    workshop.work()
+    assert workshop.run(run_id).state == "sent"

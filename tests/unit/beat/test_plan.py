@@ -44,6 +44,7 @@ def test_the_list_of_missed_slots_is_bounded_and_keeps_the_newest() -> None:
     now = START + 1000 * HOUR
     decided = plan(HOURLY, START, now, DAY)
     assert len(decided.missed) == MISSED_ROWS
+    assert decided.more_missed
     assert decided.missed[-1] == now - HOUR
     assert decided.slot == now
 
@@ -55,8 +56,9 @@ def test_a_report_that_ran_once_has_no_next_slot() -> None:
     assert decided.next_run_at is None
 
 
-def test_a_cached_slot_that_the_rule_no_longer_has_is_still_kept_as_promised() -> None:
+def test_a_cached_slot_that_the_rule_no_longer_has_is_not_run() -> None:
     ten = Schedule(frequency="daily", time_zone="UTC", start=START + HOUR)
     decided = plan(ten, START, START, DAY)
-    assert decided.slot == START
+    assert decided.slot is None
+    assert not decided.missed
     assert decided.next_run_at == START + HOUR

@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.deliveries import LIFETIME as MAIL_LIFETIME
 from shared.errors import DashboardNotFound, GrafanaAway, LostLease, SettingsError
 from workers.mail import MailRefused, MailStopped, MailUnknown
-from workers.retry import MAIL_LIFETIME, decide
+from workers.retry import decide
 
 LATER = MailRefused("4.3.0 Try again later", phase="dot", code=451)
 NEVER = MailRefused("5.1.1 No such user", phase="rcpt", code=550, permanent=True)
