@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from email.utils import parseaddr
 
 from api.errors import invalid
+from api.fields import CONTROL
 from api.schemas import MAX_RECIPIENTS
 
 #: As lenient as the Terraform provider: odd addresses exist, and the mail server knows better.
-_ADDRESS = re.compile(r".+@.+\..+")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
+_ADDRESS = re.compile(r"[^<>]+@[^<>]+\.[^<>]+")
 
 
 def parse(field: str, text: str) -> tuple[str, ...]:
-    """Split and check; raises `BadRequest` naming the field and the address."""
+    """Split and check; raises `BadRequest` naming the field and the address.
+
+    An address may come with a name: "Ada <ada@example.org>".
+    """
     found = tuple(part.strip() for part in re.split("[,;]", text) if part.strip())
     if len(found) > MAX_RECIPIENTS:
         raise invalid(field, f"must not have more than {MAX_RECIPIENTS} addresses")
     for address in found:
-        if not _ADDRESS.fullmatch(address) or _CONTROL.search(address) or len(address) > 320:
-            raise invalid(field, f'"{_CONTROL.sub("?", address)[:100]}" is not an e-mail address')
+        bare = parseaddr(address)[1] or address
+        if not _ADDRESS.fullmatch(bare) or CONTROL.search(address) or len(address) > 320:
+            raise invalid(field, f'"{CONTROL.sub("?", address)[:100]}" is not an e-mail address')
     return found
 
 

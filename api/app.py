@@ -31,6 +31,9 @@ from shared.grafana import Grafana
 from shared.queue import Bell
 from shared.settings import Settings
 
+#: The settings without which no request could be answered.
+NEEDED = ("database_url", "redis_url", "grafana_url", "grafana_token")
+
 BLUEPRINTS = (
     reports.blp,
     mail.blp,

@@ -19,10 +19,8 @@ from werkzeug.exceptions import BadRequest, Forbidden, Unauthorized
 from shared import db, tokens
 from shared.db import Pool
 
-READ, CREATE, WRITE = "reports:read", "reports:create", "reports:write"
-DELETE, SEND = "reports:delete", "reports:send"
-SETTINGS_READ, SETTINGS_WRITE = "reports.settings:read", "reports.settings:write"
-ACTIONS = (READ, CREATE, WRITE, DELETE, SEND, SETTINGS_READ, SETTINGS_WRITE)
+ACTIONS = tokens.ACTIONS
+READ, CREATE, WRITE, DELETE, SEND, SETTINGS_READ, SETTINGS_WRITE = ACTIONS
 
 #: Grafana's default: org admins have every permission of reporting, others none.
 ROLES: Mapping[str, Mapping[str, Sequence[str]]] = {
@@ -39,11 +37,16 @@ _ONE_REPORT = re.compile(r"reports:(?:id:)?([1-9]\d{0,17})", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Somebody who may ask, in one org; `permissions` is action → scopes, as in Grafana's RBAC."""
+    """Somebody who may ask, in one org; `permissions` is action → scopes, as in Grafana's RBAC.
+
+    `token_id` is the token of ours that was shown: what was asked for with it may be followed
+    with it.
+    """
 
     org_id: int
     user_id: int
     permissions: Mapping[str, Sequence[str]]
+    token_id: int | None = None
 
     def may(self, action: str) -> bool:
         """Whether the action is granted at all, for whatever scope."""
@@ -96,7 +99,7 @@ def token_authenticator(pool: Pool) -> Authenticator:
         if token is None:
             raise _unauthorized("Invalid API key", error="invalid_token")
         permissions = ROLES[token.role] if token.role else token.permissions or {}
-        return Identity(token.org_id, 0, permissions)
+        return Identity(token.org_id, 0, permissions, token.id)
 
     return authenticate
 
@@ -117,20 +120,31 @@ def denied(action: str) -> Forbidden:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What a route asks for: an action (None: any identity), perhaps on the report in its path."""
+    """What a route asks for: an action (None: any identity), perhaps on the report in its path.
+
+    `or_asker`: or to have asked for the run in its path, which only the view can tell.
+    """
 
     action: str | None
     on_report: bool = False
+    or_asker: bool = False
+
+    def __str__(self) -> str:
+        if self.action is None:
+            return "any valid token"
+        return f"{self.action}, or to have asked for this run" if self.or_asker else self.action
 
 
 View = TypeVar("View", bound=Callable[..., Any])
 
 
-def needs(action: str | None, *, on_report: bool = False) -> Callable[[View], View]:
+def needs(
+    action: str | None, *, on_report: bool = False, or_asker: bool = False
+) -> Callable[[View], View]:
     """Declare the permission of a route; `None` lets in everybody with a valid token."""
 
     def mark(view: View) -> View:
-        view.need = Need(action, on_report)  # type: ignore[attr-defined]  # functools.wraps keeps it
+        view.need = Need(action, on_report, or_asker)  # type: ignore[attr-defined]  # functools.wraps keeps it
         return view
 
     return mark
@@ -156,7 +170,7 @@ def register(app: Flask, authenticate: Authenticator) -> None:
         values = request.view_args or {}
         if None in values.values():
             raise BadRequest("The id in the address is not a number from 1 to 9223372036854775807")
-        if need.action is None:
+        if need.action is None or need.or_asker:
             return
         allowed = (
             asking.may_one(need.action, values["report_id"])

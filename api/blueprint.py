@@ -112,7 +112,11 @@ def _document(doc: dict[str, Any], doc_info: dict[str, Any], **_: Any) -> dict[s
     if need is not None:
         statuses |= {401, 403} if need.action else {401}
         doc["security"] = [{"token": []}]
-        doc["x-permission"] = need.action or "any valid token"
+        doc["x-permission"] = str(need)
+        texts = doc_info["docstring"]
+        texts["description"] = "\n\n".join(
+            filter(None, [texts.get("description"), f"Permission: {need}."])
+        )
     responses = doc.setdefault("responses", {})
     # The parser's own entry is keyed by a number.
     responses.pop(400, None)

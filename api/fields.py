@@ -16,7 +16,8 @@ _RFC3339 = re.compile(
     re.ASCII,
 )
 _DIGITS = re.compile(r"-?\d{1,19}", re.ASCII)
-_CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
+#: What is no part of one line of text.
+CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 
 
 class Body(Schema):
@@ -32,7 +33,7 @@ class Body(Schema):
         """Name the field as the API does, in JSON, in errors and in what `load` returns."""
         head, *rest = field_name.split("_")
         field_obj.data_key = field_obj.attribute = head + "".join(word.title() for word in rest)
-        field_obj.allow_none = True
+        field_obj.allow_none = not field_obj.required
 
     @pre_load
     def _null_is_absent(self, data: Any, **_: Any) -> Any:
@@ -64,7 +65,7 @@ def _longest(longest: int) -> str:
 
 
 def _one_line(text: str) -> None:
-    if _CONTROL.search(text):
+    if CONTROL.search(text):
         raise ValidationError("must not contain line breaks or control characters")
 
 
@@ -120,10 +121,7 @@ class Flag(fields.Boolean):
 
 
 class Instant(fields.DateTime):
-    """A moment as RFC 3339 with an offset, loaded as an aware datetime.
-
-    Go's zero time (year 1) is what its encoder makes of a date that was never set; it is None.
-    """
+    """A moment as RFC 3339 with an offset, loaded as an aware datetime in UTC."""
 
     default_error_messages = {  # noqa: RUF012 - marshmallow's own way
         "invalid": 'must be a time with an offset such as "2024-01-31T08:00:00+01:00"'

@@ -13,11 +13,11 @@ from typing import Any
 
 from gunicorn import glogging
 
-from api.app import close
+from api.app import NEEDED, close
 from api.services import EXTENSION
 from shared.process import begin
 
-_settings = begin("api", os.environ, "grafana_url", "grafana_token")
+_settings = begin("api", os.environ, *NEEDED)
 
 worker_class = "gthread"
 # Every slot may be waiting for a report; the other threads go on answering.

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from typing import Any
 
 from api import schemas
 from api.blueprint import Blueprint
 from api.services import services
 from shared import db
+from shared.db import Pool
+from shared.errors import DatabaseAway
+
+#: Supervisors ask every few seconds, and take silence for death.
+PATIENCE = 3.0
 
 blp = Blueprint("health", __name__, description="For supervisors and load balancers.")
 
@@ -22,7 +29,16 @@ def alive() -> dict[str, Any]:
 @blp.route("/readyz", methods=["GET"])
 @blp.answers(200, schemas.Health)
 def ready() -> dict[str, Any]:
-    """Say that the database answers too; 503 when it does not."""
-    with db.transaction(services().pool) as conn:
-        conn.execute("SELECT 1")
+    """Say that the database answers too; 503 when it does not, or not in time."""
+    answered = threading.Event()
+
+    def ask(pool: Pool) -> None:
+        with contextlib.suppress(DatabaseAway), db.transaction(pool) as conn:
+            conn.execute("SELECT 1")
+            answered.set()
+
+    # In a thread: a server that is frozen rather than gone keeps a query waiting for ever.
+    threading.Thread(target=ask, args=[services().pool], daemon=True).start()
+    if not answered.wait(PATIENCE):
+        raise DatabaseAway
     return {"status": "ok"}

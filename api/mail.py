@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,41 +16,53 @@ from api.errors import invalid
 from api.fields import INT64
 from api.reports import blank, check_ranges, check_schedule, check_sendable, merged
 from api.services import services
-from shared import db, reports, runs
-from shared.reports import DRAFT, SCHEDULED
-from shared.runs import NewRun
+from shared import db, deliveries, reports, runs
+from shared.db import Connection
+from shared.reports import DRAFT, SCHEDULED, Report
+from shared.runs import NewRun, Run
 
 blp = Blueprint(
     "mail", __name__, url_prefix="/api/reports", description="Sending a report now, and waiting."
 )
 
 
-@blp.route("/email", methods=["POST"], parameters=[launch.PREFER])
+@blp.route("/email", methods=["POST"], parameters=launch.PARAMETERS)
 @needs(auth.SEND)
 @blp.arguments(schemas.ReportEmail, example={"id": "3", "useEmailsFromReport": True})
-@blp.answers(200, schemas.SuccessResponseBody)
+@blp.answers(200, schemas.Sent)
 @blp.answers(202, schemas.RunStarted, headers=launch.HEADERS)
 @blp.answers(504, schemas.RunStarted, headers=launch.HEADERS)
-@blp.fails(404, 429)
+@blp.fails(*launch.FAILS)
 def send_report(body: dict[str, Any]) -> Response | dict[str, Any]:
-    """Send a stored report now, to its own or to other recipients, and wait until it was sent."""
+    """Send a stored report now, to its own or to other recipients, and wait until it was sent.
+
+    Where some recipients did not get it, the answer is 200 all the same, since repeating the
+    call would send it again to those who did: `state` is then `partial`, and `message` names
+    the others.
+    """
     report_id = _id(body.get("id"))
     if not identity().may_send(report_id):
         raise auth.denied(auth.SEND)
+    run = launch.repeated() or launch.run_to_its_end(_mail(body, report_id))
+    return run if isinstance(run, Response) else _sent(run, "Report was sent")
+
+
+def _mail(body: dict[str, Any], report_id: int) -> launch.Make:
+    """Check what is asked for, with Grafana's help; return what makes the run of it."""
     recipients = addresses.parse("emails", body.get("emails") or body.get("email") or "")
     if not recipients and not body.get("useEmailsFromReport"):
         raise invalid("emails", "is required, unless useEmailsFromReport is true")
+
     with db.transaction(services().pool) as conn:
-        report = reports.get(conn, identity().org_id, report_id)
-    if report is None:
-        raise NotFound("Report not found")
-    if report.state == DRAFT:
-        raise BadRequest("id: the report is a draft; complete it before sending it")
-    report = replace(report, recipients=recipients or report.recipients)
-    check_sendable(report)
-    report = replace(report, dashboards=dashboards.filled_in(report.dashboards))
-    run = launch.run_to_its_end(
-        NewRun(
+        report = _sendable(reports.get(conn, identity().org_id, report_id), recipients)
+    dashboards.filled_in(report.dashboards)
+
+    def make(conn: Connection) -> NewRun:
+        # Read again, and locked: while Grafana was asked, the report may have been changed or
+        # deleted. Its dashboards were checked by whoever changed it.
+        stored = reports.get(conn, identity().org_id, report_id, for_update=True)
+        report = _sendable(stored, recipients)
+        return NewRun(
             org_id=report.org_id,
             report_id=report.id,
             report_revision=report.revision,
@@ -57,45 +70,71 @@ def send_report(body: dict[str, Any]) -> Response | dict[str, Any]:
             scheduled_for=services().clock(),
             spec=report.spec(),
         )
-    )
-    return run if isinstance(run, Response) else {"message": "Report was sent", "runId": run.id}
+
+    return make
 
 
-@blp.route("/test-email", methods=["POST"], parameters=[launch.PREFER])
+def _sendable(stored: Report | None, recipients: Sequence[str]) -> Report:
+    """Return the report as it is to be sent, to others if there are any. Raises 404 and 400."""
+    if stored is None:
+        raise NotFound("Report not found")
+    if stored.state == DRAFT:
+        raise BadRequest("id: the report is a draft; complete it before sending it")
+    report = replace(stored, recipients=recipients or stored.recipients)
+    check_sendable(report)
+    check_ranges(report, services().now())
+    return report
+
+
+@blp.route("/test-email", methods=["POST"], parameters=launch.PARAMETERS)
 @needs(auth.SEND)
 @blp.arguments(schemas.CreateOrUpdateReport, example=schemas.EXAMPLE)
-@blp.answers(200, schemas.SuccessResponseBody)
+@blp.answers(200, schemas.Sent)
 @blp.answers(202, schemas.RunStarted, headers=launch.HEADERS)
 @blp.answers(504, schemas.RunStarted, headers=launch.HEADERS)
-@blp.fails(404, 429)
+@blp.fails(*launch.FAILS)
 def send_test_email(body: dict[str, Any]) -> Response | dict[str, Any]:
     """Send the report in the body without storing it, and wait until it was sent.
 
-    It needs what a mail needs; its state and schedule do not matter.
+    It needs what a mail needs; its state and schedule do not matter. What is answered where
+    some recipients did not get it: see `/api/reports/email`.
     """
     if not identity().may_send(None):
         raise auth.denied(auth.SEND)
+    run = launch.repeated() or launch.run_to_its_end(_test_mail(body))
+    return run if isinstance(run, Response) else _sent(run, "Test email sent")
+
+
+def _test_mail(body: dict[str, Any]) -> launch.Make:
+    """Check the report in the body, with Grafana's help; return what makes the run of it."""
     now = services().now()
     report = merged({**body, "state": SCHEDULED}, blank(now), now)
-    check_ranges(report)
     check_schedule(
         report.schedule
         if report.schedule.frequency
         else replace(report.schedule, frequency="never")
     )
+    check_ranges(report, now)
     check_sendable(report)
     report = replace(report, dashboards=dashboards.filled_in(report.dashboards))
-    run = launch.run_to_its_end(
-        NewRun(
-            org_id=report.org_id,
-            report_id=None,
-            report_revision=None,
-            kind=runs.TEST,
-            scheduled_for=services().clock(),
-            spec=report.spec(),
-        )
+    return lambda _: NewRun(
+        org_id=report.org_id,
+        report_id=None,
+        report_revision=None,
+        kind=runs.TEST,
+        scheduled_for=services().clock(),
+        spec=report.spec(),
     )
-    return run if isinstance(run, Response) else {"message": "Test email sent", "runId": run.id}
+
+
+def _sent(run: Run, words: str) -> dict[str, Any]:
+    """Answer in Grafana's words, and say to whom it did not go."""
+    if run.state == "partial":
+        with db.transaction(services().pool) as conn:
+            ledger = deliveries.of_run(conn, run.id)
+        reached = sum(delivery.state == "sent" for delivery in ledger)
+        words += f" to {reached} of {len(ledger)} recipients; the others: {run.cause}"
+    return {"message": words, "runId": run.id, "state": run.state, "complete": run.complete}
 
 
 def _id(value: Any) -> int:

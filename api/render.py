@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from flask import Response, send_file
@@ -58,15 +59,19 @@ class PdfQuery(CsvQuery):
     include_tables = Text(longest=10, metadata={"description": "Taken, and without effect."})
 
 
-@blp.route("/pdfs", methods=["GET"], parameters=[launch.PREFER])
+@blp.route("/pdfs", methods=["GET"], parameters=launch.PARAMETERS)
 @needs(None)
 @blp.arguments(PdfQuery, location="query")
 @blp.answers(200, BINARY, content_type="application/pdf")
 @blp.answers(202, schemas.RunStarted, headers=launch.HEADERS)
 @blp.answers(504, schemas.RunStarted, headers=launch.HEADERS)
-@blp.fails(403, 404, 429)
+@blp.fails(*launch.FAILS)
 def render_pdf(query: dict[str, Any]) -> Response:
-    """Return one PDF of all the dashboards."""
+    """Return one PDF of all the dashboards.
+
+    As in Grafana, this is available to all users; it shows what Broadsheet's service account
+    may see.
+    """
     run = _exported(query, "pdf")
     if isinstance(run, Response):
         return run
@@ -77,16 +82,20 @@ def render_pdf(query: dict[str, Any]) -> Response:
     return _download(content, name, "application/pdf")
 
 
-@blp.route("/csvs", methods=["GET"], parameters=[launch.PREFER])
+@blp.route("/csvs", methods=["GET"], parameters=launch.PARAMETERS)
 @needs(None)
 @blp.arguments(CsvQuery, location="query")
 @blp.answers(200, BINARY, content_type="application/zip")
 @blp.answers(202, schemas.RunStarted, headers=launch.HEADERS)
 @blp.answers(204, description="The dashboards have no table.")
 @blp.answers(504, schemas.RunStarted, headers=launch.HEADERS)
-@blp.fails(403, 404, 429)
+@blp.fails(*launch.FAILS)
 def render_csvs(query: dict[str, Any]) -> Response:
-    """Return an archive with a CSV file for each table of the dashboards."""
+    """Return an archive with a CSV file for each table of the dashboards.
+
+    As in Grafana, this is available to all users; it shows what Broadsheet's service account
+    may see.
+    """
     run = _exported(query, "csv")
     if isinstance(run, Response):
         return run
@@ -98,29 +107,31 @@ def render_csvs(query: dict[str, Any]) -> Response:
 
 
 def _exported(query: dict[str, Any], kind: str) -> Run | Response:
+    return launch.repeated() or launch.run_to_its_end(_export(query, kind))
+
+
+def _export(query: dict[str, Any], kind: str) -> launch.Make:
+    """Check what is asked for, with Grafana's help; return what makes the run of it."""
     now = services().now()
-    items = _listed(query["dashboards"])
     options = {name: query[name] for name in ("orientation", "layout") if query.get(name)}
     body = {
-        "dashboards": items,
+        "dashboards": _listed(query["dashboards"]),
         "formats": [kind],
         "options": {"pdfCombineOneFile": True, **options},
         "scaleFactor": query.get("scaleFactor", 0),
     }
     report = merged(body, blank(now), now)
-    check_ranges(report)
+    check_ranges(report, now)
     found = dashboards.filled_in(report.dashboards)
     title = query.get("title", "").strip() or found[0]["dashboard"]["name"]
-    spec = merged({**body, "dashboards": found, "name": title}, blank(now), now).spec()
-    return launch.run_to_its_end(
-        NewRun(
-            org_id=identity().org_id,
-            report_id=None,
-            report_revision=None,
-            kind=runs.EXPORT,
-            scheduled_for=services().clock(),
-            spec=spec,
-        )
+    spec = replace(report, dashboards=found, name=title).spec()
+    return lambda _: NewRun(
+        org_id=identity().org_id,
+        report_id=None,
+        report_revision=None,
+        kind=runs.EXPORT,
+        scheduled_for=services().clock(),
+        spec=spec,
     )
 
 
@@ -159,18 +170,11 @@ def _files(run: Run, kind: str) -> list[tuple[str, bytes]]:
 
 
 def _zipped(files: Sequence[tuple[str, bytes]]) -> bytes:
-    """Pack the files; a name that occurs again is numbered."""
+    """Pack the files; those of one run have names of their own."""
     packed = io.BytesIO()
-    taken: set[str] = set()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files:
-            free, number = name, 2
-            while free in taken:
-                stem, dot, suffix = name.rpartition(".")
-                free = f"{stem or name} ({number}){dot if stem else ''}{suffix if stem else ''}"
-                number += 1
-            taken.add(free)
-            archive.writestr(free, content)
+            archive.writestr(name, content)
     return packed.getvalue()
 
 

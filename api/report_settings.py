@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,7 +25,11 @@ blp = Blueprint(
 )
 logger = log.get(__name__)
 
-ADDRESSES = ("reportLogoUrl", "emailLogoUrl", "emailFooterLink")
+LOGOS = ("reportLogoUrl", "emailLogoUrl")
+FOOTER = ("emailFooterMode", "emailFooterText", "emailFooterLink")
+LONGEST_ADDRESS = 2_000
+#: What a mail can show without fetching anything.
+_PICTURE = re.compile(r"data:image/(?:png|jpeg|gif);base64,([A-Za-z0-9+/]+={0,2})", re.ASCII)
 
 
 @blp.route("", methods=["GET"])
@@ -46,11 +53,16 @@ def get_settings() -> dict[str, Any]:
 @blp.arguments(schemas.ReportSettings)
 @blp.answers(200, schemas.SuccessResponseBody)
 def save_settings(body: dict[str, Any]) -> dict[str, Any]:
-    """Create or replace the settings."""
+    """Create or replace the settings.
+
+    Branding alone changes nothing else. With anything besides, what is absent gets its default,
+    and a switch that is absent is off, except on the first saving.
+    """
     asking = identity()
     with db.transaction(services().pool) as conn:
-        settings = merged(body, report_settings.get(conn, asking.org_id))
-        check_branding(settings["branding"])
+        stored = report_settings.get(conn, asking.org_id)
+        check_branding(body.get("branding", {}), stored.body["branding"])
+        settings = merged(body, stored)
         report_settings.save(conn, asking.org_id, asking.user_id, settings)
     logger.info("settings.saved", org_id=asking.org_id)
     return {"message": "Report settings saved"}
@@ -74,18 +86,48 @@ def merged(body: Mapping[str, Any], stored: ReportSettings) -> dict[str, Any]:
     return {**absent, **wanted, "branding": branding}
 
 
-def check_branding(branding: Mapping[str, Any]) -> None:
-    """Raise `BadRequest` for a footer without text or link, and for odd kinds of address."""
-    for name in ADDRESSES:
-        try:
-            scheme = urlsplit(branding[name]).scheme
-        except ValueError as exc:
-            raise invalid(f"branding.{name}", "is not an address") from exc
-        if scheme not in ("", "http", "https"):
-            raise invalid(f"branding.{name}", "must be an http:// or https:// address")
-    # The default footer has no link, and may be sent back as it was read.
-    if branding["emailFooterMode"] != "sent-by" or branding == DEFAULTS["branding"]:
+def check_branding(wanted: Mapping[str, Any], stored: Mapping[str, Any]) -> None:
+    """Raise `BadRequest` for odd kinds of address, and for a footer without text or link.
+
+    The footer is judged only where the body asks for one, and not where it is sent back as it
+    was read: the default footer has no link.
+    """
+    for name in LOGOS:
+        _check_logo(name, wanted.get(name, ""))
+    _check_address("emailFooterLink", wanted.get("emailFooterLink", ""))
+    footer = {name: {**DEFAULTS["branding"], **wanted}[name] for name in FOOTER}
+    if wanted.get("emailFooterMode") != "sent-by" or footer in (
+        {name: DEFAULTS["branding"][name] for name in FOOTER},
+        {name: stored[name] for name in FOOTER},
+    ):
         return
     for name in ("emailFooterText", "emailFooterLink"):
-        if not branding[name]:
+        if not footer[name]:
             raise invalid(f"branding.{name}", 'is required when emailFooterMode is "sent-by"')
+
+
+def _check_logo(name: str, url: str) -> None:
+    """Take an address, or a picture that is itself in its `data:` address and not too large."""
+    if not url.lower().startswith("data:"):
+        _check_address(name, url)
+        return
+    found = _PICTURE.fullmatch(url)
+    try:
+        picture = base64.b64decode(found[1], validate=True) if found else b""
+    except binascii.Error:
+        picture = b""
+    if not picture:
+        raise invalid(
+            f"branding.{name}", "must be data:image/png;base64,… (or jpeg, or gif), or an address"
+        )
+
+
+def _check_address(name: str, url: str) -> None:
+    try:
+        scheme = urlsplit(url).scheme
+    except ValueError as exc:
+        raise invalid(f"branding.{name}", "is not an address") from exc
+    if scheme not in ("", "http", "https"):
+        raise invalid(f"branding.{name}", "must be an http:// or https:// address")
+    if len(url) > LONGEST_ADDRESS:
+        raise invalid(f"branding.{name}", f"must not be longer than {LONGEST_ADDRESS} characters")

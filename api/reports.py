@@ -25,6 +25,7 @@ from api.times import shown
 from shared import db, log, reports, runs, schedule, timerange
 from shared.db import Connection
 from shared.reports import DRAFT, EXPIRED, PAUSED, SCHEDULED, Report
+from shared.runs import NewRun
 from shared.schedule import InvalidSchedule, Schedule
 from shared.timerange import InvalidTimeRange
 
@@ -34,6 +35,8 @@ blp = Blueprint(
     url_prefix="/api/reports",
     description="The stored configurations: what, when, to whom.",
 )
+
+LOST_SLOT = "The schedule was changed before any beat claimed this slot."
 
 logger = log.get(__name__)
 
@@ -46,7 +49,7 @@ logger = log.get(__name__)
 def create_report(body: dict[str, Any]) -> dict[str, Any]:
     """Create a report."""
     now = services().now()
-    report = settled(complete(merged(body, blank(now), now)), now)
+    report = settled(complete(merged(body, blank(now), now), now), now)
     with db.transaction(services().pool) as conn:
         report_id = reports.insert(conn, report)
     logger.info("report.created", report_id=report_id, org_id=report.org_id, state=report.state)
@@ -68,12 +71,17 @@ def update_report(body: dict[str, Any], report_id: int) -> dict[str, Any]:
         stored = _found(conn, report_id)
     # Grafana is asked outside any transaction; then the row is read again, locked, because
     # beat or another edit may have changed it meanwhile.
-    items = complete(merged(body, stored, now)).dashboards
+    items = complete(merged(body, stored, now), now).dashboards
     with db.transaction(services().pool) as conn:
         stored = _found(conn, report_id, for_update=True)
         report = replace(merged(body, stored, now), dashboards=items)
-        check(report)
-        _store(conn, settled(report, now))
+        check(report, now)
+        if (report.state, report.schedule) != (stored.state, stored.schedule):
+            report = settled(report, now)
+        # Else the stored slot stays: beat may be away, and a slot that is due must not be lost.
+        if report.schedule != stored.schedule:
+            _note_lost_slot(conn, stored, now)
+        _store(conn, report)
     return {"message": "Report updated"}
 
 
@@ -251,28 +259,30 @@ def _dashboards(body: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def complete(report: Report) -> Report:
+def complete(report: Report, now: dt.datetime) -> Report:
     """Check a report and return it with its dashboards as Grafana knows them.
 
     A draft may lack anything, and Grafana is not asked about it. Raises `BadRequest`, and what
     `dashboards.filled_in` raises.
     """
-    check(report)
+    check(report, now)
     if report.state == DRAFT:
         return report
     return replace(report, dashboards=dashboards.filled_in(report.dashboards))
 
 
-def check(report: Report) -> None:
+def check(report: Report, now: dt.datetime) -> None:
     """Raise `BadRequest` naming what is missing or wrong."""
-    check_ranges(report)
     if report.state == DRAFT:
         # What is there must make sense, but it need not name a slot yet.
         check_schedule(replace(report.schedule, frequency="never"))
+        check_ranges(report, now)
         return
     if not report.schedule.frequency:
         raise invalid("schedule.frequency", "is required")
     check_schedule(report.schedule)
+    # A range may make sense in the evening only: what counts is the slot that it is for.
+    check_ranges(report, reports.next_run(report.state, report.schedule, now) or now)
     check_sendable(report)
 
 
@@ -289,16 +299,23 @@ def check_sendable(report: Report) -> None:
             raise invalid(f"dashboards[{position}].dashboard.uid", "is required")
 
 
-def check_ranges(report: Report) -> None:
-    """Raise `BadRequest` for a time range that Grafana would not understand."""
+def check_ranges(report: Report, at: dt.datetime) -> None:
+    """Raise `BadRequest` for a time range that Grafana would not understand, or is none at `at`.
+
+    The schedule's zone must have been checked. Where weeks and fiscal years begin is the
+    dashboard's own; here they begin as they do unless it says otherwise.
+    """
     ranges = {
         f"dashboards[{position}].timeRange": item["timeRange"]
         for position, item in enumerate(report.dashboards)
     }
     ranges["options.timeRange"] = report.options.get("timeRange", {})
     for field, value in ranges.items():
+        start, end = value.get("from", ""), value.get("to", "")
         try:
-            timerange.check(value.get("from", ""), value.get("to", ""))
+            timerange.check(start, end)
+            if start and end:
+                timerange.resolve(start, end, at=at, time_zone=report.schedule.time_zone)
         except InvalidTimeRange as exc:
             raise invalid(field, exc.message) from exc
 
@@ -360,6 +377,27 @@ def _found(conn: Connection, report_id: int, *, for_update: bool = False) -> Rep
     if report is None:
         raise NotFound("Report not found")
     return report
+
+
+def _note_lost_slot(conn: Connection, stored: Report, now: dt.datetime) -> None:
+    """Leave a trace of a slot that was due when its rule was replaced: it will not be run."""
+    slot = stored.next_run_at
+    if slot is None or slot > now:
+        return
+    runs.insert(
+        conn,
+        NewRun(
+            org_id=stored.org_id,
+            report_id=stored.id,
+            report_revision=stored.revision,
+            kind=runs.SCHEDULE,
+            scheduled_for=slot,
+            spec=stored.spec(),
+            state="missed",
+            cause=LOST_SLOT,
+        ),
+    )
+    logger.error("run.missed", report_id=stored.id, slot=slot.isoformat())
 
 
 def _store(conn: Connection, report: Report) -> None:

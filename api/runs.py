@@ -59,7 +59,7 @@ def list_runs(query: dict[str, Any], report_id: int) -> Response:
 
 
 @blp.route("/runs/<id64:run_id>", methods=["GET"])
-@needs(auth.READ)
+@needs(auth.READ, or_asker=True)
 @blp.answers(200, schemas.RunDetails)
 @blp.fails(404)
 def get_run(run_id: int) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def get_run(run_id: int) -> dict[str, Any]:
 
 
 @blp.route("/runs/<id64:run_id>/documents", methods=["GET"])
-@needs(auth.READ)
+@needs(auth.READ, or_asker=True)
 @blp.answers(200, schemas.RunDocument(many=True))
 @blp.fails(404)
 def list_documents(run_id: int) -> Response:
@@ -86,7 +86,7 @@ def list_documents(run_id: int) -> Response:
 
 
 @blp.route("/runs/<id64:run_id>/documents/<id64:document_id>", methods=["GET"])
-@needs(auth.READ)
+@needs(auth.READ, or_asker=True)
 @blp.answers(200, BINARY, content_type="application/pdf")
 @blp.answers(200, BINARY, content_type="image/png")
 @blp.answers(200, BINARY, content_type="text/csv")
@@ -113,16 +113,22 @@ def get_document(run_id: int, document_id: int) -> Response:
 def _found(conn: Connection, run_id: int) -> Run:
     """Return the run if the caller may see it; raise `NotFound` or Grafana's 403.
 
-    A run without a report (a test, an export, or one whose report is gone) is for those who may
-    read all reports of the org.
+    It is for the token that asked for it, whose other answer names its address, and for those
+    who may read its report; without a report (a test, an export, or one whose report is gone),
+    for those who may read all reports of the org.
     """
-    run = runs.get(conn, run_id, org_id=identity().org_id)
+    asking = identity()
+    run = runs.get(conn, run_id, org_id=asking.org_id)
+    if run is not None and run.requested_by is not None and run.requested_by == asking.token_id:
+        return run
+    if not asking.may(auth.READ):
+        raise auth.denied(auth.READ)
     if run is None:
         raise NotFound("Run not found")
     allowed = (
-        identity().may_all(auth.READ)
+        asking.may_all(auth.READ)
         if run.report_id is None
-        else identity().may_one(auth.READ, run.report_id)
+        else asking.may_one(auth.READ, run.report_id)
     )
     if not allowed:
         raise auth.denied(auth.READ)
@@ -138,6 +144,7 @@ def _summary(run: Run) -> dict[str, Any]:
         "name": run.spec.name,
         "state": run.state,
         "cause": run.cause,
+        "complete": run.complete,
         "scheduledFor": shown(run.scheduled_for),
         "created": shown(run.created_at),
         "started": shown(run.started_at),

@@ -28,6 +28,9 @@ MAX_RECIPIENTS = 500
 MAX_DASHBOARDS = 50
 MAX_FORMATS = 20
 MAX_FOOTER_ITEMS = 10
+LONGEST_CAUSE = 100_000
+#: A picture of 190 kB, written as an address: what the workers take into a mail.
+MAX_LOGO = 256 * 1024
 #: Three times an address of the greatest length, on average, would be a very odd list.
 LONGEST_ADDRESS_LIST = MAX_RECIPIENTS * 100
 
@@ -35,7 +38,7 @@ LONGEST_ADDRESS_LIST = MAX_RECIPIENTS * 100
 class Message(Body):
     """What every change answers, and every error."""
 
-    message = Text(required=True)
+    message = fields.String(required=True)
 
 
 class ErrorResponseBody(Message):
@@ -45,7 +48,21 @@ class ErrorResponseBody(Message):
 class SuccessResponseBody(Message):
     """A change that was made."""
 
-    run_id = Whole(metadata={"description": "The run that sent the mail; not in Grafana."})
+
+class Sent(Message):
+    """A mail that was sent; `runId`, `state` and `complete` are not in Grafana."""
+
+    run_id = Whole(required=True, metadata={"description": "The run that sent the mail."})
+    state = Text(
+        required=True,
+        metadata={
+            "enum": ["sent", "partial"],
+            "description": "`partial`: not to all recipients; `message` names the others.",
+        },
+    )
+    complete = Flag(
+        metadata={"description": "Whether every panel shows what it should; else see the run."}
+    )
 
 
 class Created(Message):
@@ -100,7 +117,7 @@ class ReportOptions(Body):
     )
     pdf_combine_one_file = Flag()
     pdf_show_template_variables = Flag()
-    csv_encoding = Text()
+    csv_encoding = Text(metadata={"description": "Kept, and without effect."})
 
     class Meta:
         """Echo what newer Grafanas know."""
@@ -112,7 +129,12 @@ class ReportSchedule(Body):
     """When a report is due. Days, weeks and months are counted on the clock of `timeZone`."""
 
     start_date = Instant(
-        metadata={"description": "First slot. Absent: now on creation, else as it was."}
+        metadata={
+            "description": (
+                "Begin of the schedule, and its first slot if the rule names it. "
+                "Absent: now on creation, else as it was."
+            )
+        }
     )
     end_date = Instant(metadata={"description": "Last moment of the schedule, inclusive."})
     frequency = Choice(*schedule.FREQUENCIES)
@@ -124,7 +146,13 @@ class ReportSchedule(Body):
     )
     workdays_only = Flag(metadata={"description": "Monday to Friday; hourly, daily and custom."})
     day_of_month = Text(
-        longest=10, metadata={"description": '"last": the last day of the month, with `monthly`.'}
+        longest=10,
+        metadata={
+            "description": (
+                'With `monthly`: "1" to "31", or "last". Absent: the day of the start. '
+                "Months without that day are left out."
+            )
+        },
     )
     time_zone = Text(
         longest=100, metadata={"description": "IANA name. Absent: GMT.", "example": "Europe/Warsaw"}
@@ -151,7 +179,14 @@ class CreateOrUpdateReport(Body):
     options = Object(ReportOptions)
     enable_dashboard_url = Flag()
     enable_csv = Flag(metadata={"deprecated": True, "description": 'As `"csv"` in `formats`.'})
-    state = Choice(*reports.STATES)
+    state = Choice(
+        *reports.STATES,
+        metadata={
+            "description": (
+                "Absent: scheduled on creation, else as it was. `expired` is found, not set."
+            )
+        },
+    )
     dashboards = ObjectList(ReportDashboard, most=MAX_DASHBOARDS)
     formats = TextList(
         most=MAX_FORMATS, metadata={"description": '"pdf" (default), "csv", "image".'}
@@ -235,8 +270,18 @@ class ReportEmail(Body):
 class ReportBrandingOptions(Body):
     """Logos and the footer of mails."""
 
-    report_logo_url = Text(longest=2_000)
-    email_logo_url = Text(longest=2_000)
+    report_logo_url = Text(
+        longest=MAX_LOGO, metadata={"description": "As `emailLogoUrl`. Kept; not yet on PDFs."}
+    )
+    email_logo_url = Text(
+        longest=MAX_LOGO,
+        metadata={
+            "description": (
+                "The picture itself (`data:image/png;base64,…`, or jpeg, or gif), which mails "
+                "show; or an http(s) address, which is kept, and not fetched."
+            )
+        },
+    )
     email_footer_mode = Choice("sent-by", "none")
     email_footer_text = Text()
     email_footer_link = Text(longest=2_000)
@@ -265,8 +310,12 @@ class ReportSettings(Body):
     pdf_header_enabled = Flag()
     pdf_dashboard_title_enabled = Flag()
     pdf_time_range_enabled = Flag()
-    footer_items = ObjectList(FooterItem, most=MAX_FOOTER_ITEMS)
-    footer_font_family = Text()
+    footer_items = ObjectList(
+        FooterItem,
+        most=MAX_FOOTER_ITEMS,
+        metadata={"description": "Kept, and without effect."},
+    )
+    footer_font_family = Text(metadata={"description": "Kept, and without effect."})
 
 
 class PreviewRequest(Body):
@@ -305,7 +354,7 @@ class RunCapture(Body):
     position = Whole(required=True)
     dashboard = Object(RunDashboard, required=True)
     state = Text(required=True)
-    cause = Text(line=False)
+    cause = Text(line=False, longest=LONGEST_CAUSE)
     attempts = Whole(required=True)
     facts = fields.Dict(metadata={"description": "Title, resolved time range, variables."})
     verdict = fields.Dict(metadata={"description": "What became of each panel."})
@@ -317,7 +366,7 @@ class RunDelivery(Body):
 
     recipient = Text(required=True, line=False)
     state = Text(required=True)
-    cause = Text(line=False)
+    cause = Text(line=False, longest=LONGEST_CAUSE)
     attempts = Whole(required=True)
     message_id = Text(required=True)
     smtp_code = Whole()
@@ -350,12 +399,20 @@ class Run(Body):
     """One firing of a report."""
 
     id = Whole(required=True)
-    report_id = Whole(metadata={"description": "Null for a test or an export."})
+    report_id = Whole(
+        metadata={"description": "Null for a test or an export, and when the report is deleted."}
+    )
     report_revision = Whole()
     kind = Choice(*runs.LANES, required=True)
     name = Text(required=True)
     state = Choice(*runs.STATES, required=True)
-    cause = Text(line=False, longest=100_000)
+    cause = Text(line=False, longest=LONGEST_CAUSE)
+    complete = Flag(
+        metadata={
+            "description": "Whether every panel of every dashboard shows what it should; null "
+            "until that is known. The captures' verdicts say which do not."
+        }
+    )
     scheduled_for = Instant(required=True)
     created = Instant(required=True)
     started = Instant()

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from flask import Flask
 
-from api.app import create_app
+from api.app import NEEDED, create_app
 from api.waiter import Waiter
 from shared import db
 from shared.grafana import Grafana
@@ -26,7 +26,7 @@ GRAFANA_TIMEOUT = 10.0
 
 def make_application(environ: Mapping[str, str]) -> Flask:
     """Return the app with its real services; end the process when a setting is wrong."""
-    settings = begin("api", environ, "grafana_url", "grafana_token")
+    settings = begin("api", environ, *NEEDED)
     waiter = Waiter(settings.database_url, slots=settings.wait_slots)
     waiter.start()
     return create_app(

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import httpx
 
@@ -45,9 +45,9 @@ def client_arguments(token: str, *, timeout: float | httpx.Timeout) -> dict[str,
     try:
         authorities = httpx.create_ssl_context()
     except OSError as exc:  # also what ssl raises for a file that holds no certificate
-        named = next((name for name in AUTHORITIES if os.environ.get(name)), "")
+        named = next(name for name in AUTHORITIES if os.environ.get(name))
         raise SettingsError(
-            f"{named} names {os.environ.get(named)!r}, which is not readable as certificates."
+            f"{named} names {os.environ[named]!r}, which is not readable as certificates."
         ) from exc
     return {
         "headers": {"Authorization": f"Bearer {token}"},
@@ -56,6 +56,11 @@ def client_arguments(token: str, *, timeout: float | httpx.Timeout) -> dict[str,
         "trust_env": False,
         "follow_redirects": False,
     }
+
+
+def has_own_authorities() -> bool:
+    """Whether the environment names authorities, which a browser would not take from there."""
+    return any(os.environ.get(name) for name in AUTHORITIES)
 
 
 def check_redirect(answer: httpx.Response, url: str) -> None:
@@ -68,7 +73,7 @@ def check_redirect(answer: httpx.Response, url: str) -> None:
         return
     # A server may put anything there, perhaps with what we asked for in it.
     target = answer.headers.get("location", "").partition("?")[0][:200]
-    if urlsplit(target).path.rstrip("/").endswith("/login"):
+    if target.rstrip("/").endswith("/login"):
         raise GrafanaRefused(
             f"Grafana asks for a login at {target}: the service account token is not accepted, "
             "or something in front of Grafana wants a login of its own. "
@@ -96,6 +101,7 @@ class Grafana:
     def __init__(self, url: str, token: str, *, timeout: float) -> None:
         self.url = url
         self._http = httpx.Client(base_url=url, **client_arguments(token, timeout=timeout))
+        self._http.headers["Accept"] = "application/json"
 
     @classmethod
     def from_settings(cls, settings: Settings, *, timeout: float | None = None) -> Self:
@@ -125,8 +131,8 @@ class Grafana:
     def dashboard(self, uid: str) -> Dashboard:
         """Return a dashboard.
 
-        Raises `DashboardNotFound`, `DashboardForbidden`, `GrafanaRefused` (the token) or
-        `GrafanaAway`, each naming the dashboard.
+        Raises `DashboardNotFound` and `DashboardForbidden`, naming the dashboard, and what
+        `version` raises.
         """
         answer = self._get(f"/api/dashboards/uid/{quote(uid, safe='')}")
         if answer.status_code == httpx.codes.NOT_FOUND:
@@ -143,16 +149,19 @@ class Grafana:
         )
 
     def version(self) -> str:
-        """Return the server's version. Raises `GrafanaAway`."""
+        """Return the server's version.
+
+        Raises `GrafanaAway`, `GrafanaElsewhere` or `GrafanaRefused` (the token).
+        """
         return str(self._json(self._get("/api/health")).get("version", "unknown"))
 
     def org(self) -> tuple[int, str]:
-        """Return id and name of the token's org. Raises `GrafanaRefused` or `GrafanaAway`."""
+        """Return id and name of the token's org. Raises like `version`."""
         body = self._json(self._get("/api/org"))
         return int(body.get("id", 0)), str(body.get("name", ""))
 
     def permissions(self) -> Mapping[str, list[str]]:
-        """Return what the token may do: action → scopes. Raises like `org`."""
+        """Return what the token may do: action → scopes. Raises like `version`."""
         return self._json(self._get("/api/access-control/user/permissions"))
 
     def _get(self, path: str) -> httpx.Response:

@@ -22,11 +22,21 @@ from shared.tasks import Ring
 RENDER = "render"
 DELIVER = "deliver"
 
-#: Which queue hears the bell for which kind of task; the Celery task has the same name.
-QUEUES = {"render": RENDER, "assemble": DELIVER, "deliver": DELIVER}
+#: Which queue hears the bell for which kind of task; the Celery task has the same name. Assembly
+#: is not delivery's: a mail server that hangs must not keep a document from whoever asked for it.
+QUEUES = {"render": RENDER, "assemble": RENDER, "deliver": DELIVER}
 TASK_NAMES = {kind: f"broadsheet.{kind}" for kind in QUEUES}
-#: Redis keeps a list per priority and reads 0 first, so what a person waits for goes ahead.
-PRIORITIES = {"interactive": 0, "scheduled": 5}
+#: Redis keeps a list per priority and reads 0 first: what a person waits for goes ahead, and a
+#: run whose pages are there is assembled before the next one is begun.
+INTERACTIVE, ASSEMBLY, SCHEDULED = 0, 3, 5
+
+
+def priority(ring: Ring) -> int:
+    """Return the priority that Redis keeps the message under; lower is heard first."""
+    if ring.lane == "interactive":
+        return INTERACTIVE
+    return ASSEMBLY if ring.kind == "assemble" else SCHEDULED
+
 
 logger = log.get(__name__)
 
@@ -68,7 +78,7 @@ CONFIGURATION: dict[str, Any] = {
     "broker_transport_options": {
         "global_keyprefix": "broadsheet:",
         "visibility_timeout": 3600,
-        "priority_steps": sorted(PRIORITIES.values()),
+        "priority_steps": [INTERACTIVE, ASSEMBLY, SCHEDULED],
         "queue_order_strategy": "priority",
         "socket_timeout": 10,
         "socket_connect_timeout": 5,
@@ -100,7 +110,7 @@ class Bell:
                     TASK_NAMES[ring.kind],
                     args=[ring.task_id],
                     queue=QUEUES[ring.kind],
-                    priority=PRIORITIES[ring.lane],
+                    priority=priority(ring),
                     ignore_result=True,
                 )
             except (KombuError, OperationalError, CeleryError, OSError) as exc:

@@ -80,8 +80,8 @@ class Report:
 
 
 def _bare(addresses: Sequence[str]) -> tuple[str, ...]:
-    """Return the envelope addresses: "Ada <ada@example.com>" is mailed to ada@example.com."""
-    return tuple(parseaddr(address)[1] or address for address in addresses)
+    """Return the envelope addresses, each once: of "Ada <ada@example.com>" ada@example.com."""
+    return tuple(dict.fromkeys(parseaddr(address)[1] or address for address in addresses))
 
 
 def _dashboard_spec(item: Mapping[str, Any], options: Mapping[str, Any]) -> DashboardSpec:

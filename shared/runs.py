@@ -42,6 +42,7 @@ class Run:
     cause: str | None
     spec: RunSpec
     mail: Mapping[str, Any] | None
+    complete: bool | None
     timings: Mapping[str, Any]
     created_at: dt.datetime
     started_at: dt.datetime | None
@@ -50,7 +51,7 @@ class Run:
 
 
 COLUMNS = """id, org_id, report_id, report_revision, requested_by, kind, scheduled_for, state,
- cause, spec, mail, timings, created_at, started_at, rendered_at, finished_at"""
+ cause, spec, mail, complete, timings, created_at, started_at, rendered_at, finished_at"""
 
 
 def _from_row(row: Mapping[str, Any]) -> Run:
@@ -69,6 +70,9 @@ class NewRun:
     spec: RunSpec
     #: The id of the token that asked for it; None for a slot.
     requested_by: int | None = None
+    #: What its caller named the request, and a digest of the request; both or neither.
+    idempotency_key: str | None = None
+    request_sha256: str | None = None
     state: str = "queued"
     cause: str | None = None
 
@@ -85,15 +89,16 @@ class Inserted:
 
 
 INSERT = """
-INSERT INTO run (org_id, report_id, report_revision, requested_by, kind, scheduled_for, state,
-                 cause, spec, finished_at)
+INSERT INTO run (org_id, report_id, report_revision, requested_by, idempotency_key,
+                 request_sha256, kind, scheduled_for, state, cause, spec, finished_at)
 SELECT *, CASE WHEN state = 'queued' THEN NULL ELSE clock_timestamp() END
   FROM unnest(%(org_id)s::bigint[], %(report_id)s::bigint[], %(report_revision)s::int[],
-              %(requested_by)s::bigint[], %(kind)s::text[], %(scheduled_for)s::timestamptz[],
+              %(requested_by)s::bigint[], %(idempotency_key)s::text[],
+              %(request_sha256)s::text[], %(kind)s::text[], %(scheduled_for)s::timestamptz[],
               %(state)s::text[], %(cause)s::text[], %(spec)s::jsonb[])
-       AS new (org_id, report_id, report_revision, requested_by, kind, scheduled_for, state,
-               cause, spec)
-ON CONFLICT (report_id, kind, scheduled_for) DO NOTHING
+       AS new (org_id, report_id, report_revision, requested_by, idempotency_key,
+               request_sha256, kind, scheduled_for, state, cause, spec)
+ON CONFLICT DO NOTHING
 RETURNING id, report_id, kind, state, scheduled_for, jsonb_array_length(spec->'dashboards') AS size
 """
 
@@ -114,7 +119,7 @@ RETURNING id, run_id, kind, lane
 
 
 def insert(conn: Connection, new: NewRun) -> tuple[int, list[Ring]] | None:
-    """Store one run; return its id and rings, or None when the slot already has a run."""
+    """Store one run; return its id and rings, or None when slot or key already has a run."""
     made = insert_many(conn, [new])
     return (made[0].id, made[0].rings) if made else None
 
@@ -122,7 +127,8 @@ def insert(conn: Connection, new: NewRun) -> tuple[int, list[Ring]] | None:
 def insert_many(conn: Connection, news: Sequence[NewRun]) -> list[Inserted]:
     """Store runs, each with a capture and a render task for each of its dashboards.
 
-    A slot that already has a run is left out of the result: whoever comes second does nothing.
+    A slot (or an idempotency key) that already has a run is left out of the result: whoever
+    comes second does nothing.
     A spec without dashboards fails at once, since no task would ever end it.
     """
     if not news:
@@ -135,8 +141,9 @@ def insert_many(conn: Connection, news: Sequence[NewRun]) -> list[Inserted]:
     ]
     columns: dict[str, list[Any]] = {
         name: [getattr(new, name) for new in ready]
-        for name in ("org_id", "report_id", "report_revision", "requested_by", "kind",
-                     "scheduled_for", "state", "cause")
+        for name in ("org_id", "report_id", "report_revision", "requested_by",
+                     "idempotency_key", "request_sha256", "kind", "scheduled_for", "state",
+                     "cause")
     }  # fmt: skip
     columns["spec"] = [Jsonb(new.spec.to_json()) for new in ready]
     rows = conn.execute(INSERT, columns).fetchall()
@@ -172,6 +179,15 @@ def get(conn: Connection, run_id: int, *, org_id: int | None = None) -> Run | No
         {"id": run_id, "org": org_id},
     ).fetchone()
     return _from_row(row) if row else None
+
+
+def of_key(conn: Connection, org_id: int, key: str) -> tuple[int, str] | None:
+    """Return the run that was asked for with this idempotency key, and its request's digest."""
+    row = conn.execute(
+        "SELECT id, request_sha256 FROM run WHERE org_id = %s AND idempotency_key = %s",
+        [org_id, key],
+    ).fetchone()
+    return (row["id"], row["request_sha256"]) if row else None
 
 
 def find(
@@ -259,12 +275,17 @@ def start(conn: Connection, run_id: int) -> bool:
     return cursor.rowcount == 1
 
 
-def rendered(conn: Connection, run_id: int, mail: Mapping[str, Any], milliseconds: float) -> bool:
-    """Rendering → delivering, with the mail as assembled; False when the run has ended."""
+def rendered(
+    conn: Connection, run_id: int, mail: Mapping[str, Any], *, complete: bool, milliseconds: float
+) -> bool:
+    """Go from rendering to delivering with the mail as assembled; False when the run has ended.
+
+    `complete`: every panel of every dashboard shows what it should.
+    """
     cursor = conn.execute(
         "UPDATE run SET state = 'delivering', rendered_at = clock_timestamp(), mail = %s, "
-        "timings = timings || %s WHERE id = %s AND state = 'rendering'",
-        [Jsonb(mail), Jsonb({"assemble": round(milliseconds)}), run_id],
+        "complete = %s, timings = timings || %s WHERE id = %s AND state = 'rendering'",
+        [Jsonb(mail), complete, Jsonb({"assemble": round(milliseconds)}), run_id],
     )
     return cursor.rowcount == 1
 

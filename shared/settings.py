@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,8 @@ class Settings:
     #: Queries of one capture that may be under way at once.
     capture_concurrency: int = 20
     chromium: str = ""
+    #: "auto": on, but not as root, and off with a warning where it cannot start.
+    chromium_sandbox: str = "auto"
     render_timeout: float = 60.0
     #: Attempts per capture or assembly before the run has failed; mail is tried for a day.
     max_attempts: int = 3
@@ -56,9 +59,9 @@ class Settings:
     smtp_security: str = "none"
     smtp_timeout: float = 60.0
     smtp_from: str = "Broadsheet <broadsheet@localhost>"
-    public_url: str = ""
     #: How long `POST /api/reports/email` waits before it answers 504 and lets the run go on.
     wait_timeout: float = 110.0
+    #: Such calls at once per process, and requested runs under way at once per organisation.
     wait_slots: int = 64
     max_body_bytes: int = 1_048_576
     max_attachment_size_mb: int = 10
@@ -152,9 +155,18 @@ def _sentences(exc: EnvError) -> list[str]:
 
 def _url(env: FileAwareEnv, variable: str, default: Any) -> str:
     value: str = env.str(variable, default)
-    if value and (urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname):
+    if value and not _is_address(value, "http", "https"):
         raise SettingsError(f"{PREFIX}{variable}: must be an http:// or https:// address.")
     return value.rstrip("/")
+
+
+def _is_address(value: str, *schemes: str) -> bool:
+    """Whether it is an address of one of these schemes, with a host and, if any, a real port."""
+    try:
+        parts = urlsplit(value)
+        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _text(env: FileAwareEnv, variable: str, default: Any) -> str:
@@ -165,8 +177,14 @@ def _list(env: FileAwareEnv, variable: str, default: Any) -> tuple[str, ...]:
     return tuple(item.strip() for item in env.list(variable, list(default)) if item.strip())
 
 
-def _seconds(env: FileAwareEnv, variable: str, default: Any) -> Any:
-    return env.float(variable, default, validate=validate.Range(min=0.1, max=86_400))
+def _at_least(low: float) -> Any:
+    def read(env: FileAwareEnv, variable: str, default: Any) -> Any:
+        return env.float(variable, default, validate=validate.Range(min=low, max=86_400))
+
+    return read
+
+
+_seconds = _at_least(0.1)
 
 
 def _whole(low: int, high: int) -> Any:
@@ -194,9 +212,11 @@ _READERS: dict[str, Any] = {
     "allowed_hosts": _list,
     "capture_concurrency": _whole(1, 1000),
     "chromium": _text,
+    "chromium_sandbox": _choice("auto", "on", "off"),
     "render_timeout": _seconds,
     "max_attempts": _whole(1, 20),
-    "lease_seconds": _seconds,
+    # A quarter of it must do for a round trip to the database, or every task is given up.
+    "lease_seconds": _at_least(1),
     "smtp_host": _text,
     "smtp_port": _whole(1, 65_535),
     "smtp_user": _text,
@@ -204,7 +224,6 @@ _READERS: dict[str, Any] = {
     "smtp_security": _choice("none", "starttls", "tls"),
     "smtp_timeout": _seconds,
     "smtp_from": _text,
-    "public_url": _url,
     "wait_timeout": _seconds,
     "wait_slots": _whole(1, 10_000),
     "max_body_bytes": _whole(1_024, 104_857_600),
@@ -215,13 +234,30 @@ _READERS: dict[str, Any] = {
 }
 
 
+def _is_broker(value: str) -> bool:
+    if value.startswith("redis+socket://"):
+        return True
+    if not _is_address(value, "redis", "rediss"):
+        return False
+    database = urlsplit(value).path.strip("/")
+    return not database or (database.isascii() and database.isdigit())
+
+
 def _cross_checks(values: Mapping[str, Any]) -> list[str]:
     faults = []
     database, broker = values["database_url"], values["redis_url"]
     if database and not database.startswith(("postgresql://", "postgres://")):
         faults.append(f"{PREFIX}DATABASE_URL: must start with postgresql://.")
-    if broker and not broker.startswith(("redis://", "rediss://", "redis+socket://")):
-        faults.append(f"{PREFIX}REDIS_URL: must start with redis:// or rediss://.")
+    if broker and not _is_broker(broker):
+        faults.append(
+            f"{PREFIX}REDIS_URL: must be an address such as redis://host:6379/0 (or rediss://…), "
+            "with the number of a database or none."
+        )
+    if not re.fullmatch(r"[!-~]*", values["grafana_token"]):
+        # Said here, without its value, because as a header it would fail in a worse place.
+        faults.append(
+            f"{PREFIX}GRAFANA_TOKEN: must be one word of plain letters, digits and signs."
+        )
     if "@" not in values["smtp_from"]:
         faults.append(f"{PREFIX}SMTP_FROM: must be an e-mail address.")
     return faults

@@ -15,6 +15,18 @@ from shared.db import Connection
 #: Lets secret scanners and people tell what they found.
 PREFIX = "bst_"
 ROLES = ("Admin", "Editor", "Viewer")
+#: What a token may be allowed, in Grafana's names, and so the keys of `Token.permissions`.
+ACTIONS = (
+    "reports:read",
+    "reports:create",
+    "reports:write",
+    "reports:delete",
+    "reports:send",
+    "reports.settings:read",
+    "reports.settings:write",
+)
+#: Those that concern a report that is there, and so may be narrowed to some reports.
+SCOPED_ACTIONS = ("reports:read", "reports:write", "reports:delete", "reports:send")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,7 +45,7 @@ NUMBER = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chapter:
-    """One captured dashboard: its pages and what the letterhead says on them."""
+    """A capture's part in the document: its pages and what the letterhead says on them."""
 
     pdf: bytes
     title: str

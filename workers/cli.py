@@ -22,6 +22,8 @@ from shared.errors import BroadsheetError, SettingsError
 from shared.migrate import migrate as apply_migrations
 from shared.settings import Settings
 
+SCOPE = re.compile(r"\*|reports:\*|reports:(id:)?([1-9]\d{0,17})|reports:id:\*", re.ASCII)
+EVERY_REPORT = "reports:*"
 DURATION = re.compile(r"(\d+)([hdwy])")
 HOURS = {"h": 1, "d": 24, "w": 168, "y": 8760}
 LONGEST_HOURS = 100 * HOURS["y"]
@@ -101,14 +103,15 @@ def token() -> None:
 @click.option(
     "--role",
     type=click.Choice(tokens.ROLES),
-    help="As in Grafana: Admin may do everything, the others nothing of reporting.",
+    help="As in Grafana: Admin may do everything; Editor and Viewer may export (render/…) only.",
 )
 @click.option(
     "--permission",
     "permissions",
     multiple=True,
     metavar="ACTION[=SCOPE]",
-    help="Instead of a role, as in Grafana: reports:read=reports:id:4. Repeatable.",
+    help="Instead of a role, as in Grafana: reports:read=reports:id:4. Without a scope: for all "
+    "reports. Repeatable.",
 )
 @click.option("--org-id", type=click.IntRange(min=1), help="Default: BROADSHEET_GRAFANA_ORG_ID.")
 @click.option("--expires", metavar="TIME", help="12h, 30d, 8w or 1y from now. Default: never.")
@@ -246,13 +249,19 @@ def _database(settings: Settings) -> db.Connection:
 
 
 def _permissions(texts: Iterable[str]) -> dict[str, list[str]]:
-    """Turn ACTION=SCOPE words into action → scopes; without a scope the action needs none."""
+    """Turn ACTION=SCOPE words into action → scopes; without a scope it holds for all reports."""
     allowed: dict[str, list[str]] = {}
     for text in texts:
-        action, _, scope = text.partition("=")
-        if not re.fullmatch(r"[a-z.]+:[a-z]+", action):
-            raise click.BadParameter(f"{text!r} is not an action such as reports:read.")
-        allowed.setdefault(action, []).extend([scope] if scope else [])
+        action, sign, scope = text.partition("=")
+        if action not in tokens.ACTIONS:
+            raise click.BadParameter(f"{action!r} is none of {', '.join(tokens.ACTIONS)}.")
+        if sign and not SCOPE.fullmatch(scope):
+            raise click.BadParameter(f"{scope!r} is not a scope such as reports:* or reports:id:4.")
+        scopes = allowed.setdefault(action, [])
+        if action in tokens.SCOPED_ACTIONS:
+            scopes.append(scope or EVERY_REPORT)
+        elif sign:
+            raise click.BadParameter(f"{action} concerns no single report and takes no scope.")
     return allowed
 
 

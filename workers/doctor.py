@@ -12,13 +12,15 @@ from dataclasses import dataclass
 
 from kombu.exceptions import OperationalError
 
-from shared import migrate
+from shared import log, migrate
 from shared.errors import BroadsheetError, Permanent, QueueAway
 from shared.grafana import Grafana
 from shared.queue import make_celery
 from shared.settings import Settings
 from workers import chromium
 from workers.mail import Mailer
+
+logger = log.get(__name__)
 
 #: Seconds for one answer of anything. An operator waits here; a worker would be more patient.
 PATIENCE = 10.0
@@ -42,7 +44,10 @@ class Finding:
 
 
 def examine(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Look at one part after the other, and yield each finding when it is there."""
+    """Look at one part after the other, and yield each finding when it is there.
+
+    A part that breaks the look at it is a finding as well: the others are looked at all the same.
+    """
     hasty = dataclasses.replace(
         settings,
         grafana_timeout=min(settings.grafana_timeout, PATIENCE),
@@ -61,6 +66,10 @@ def examine(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]
             yield Finding(part, sound=True, message=look())
         except BroadsheetError as exc:
             yield Finding(part, sound=False, message=exc.message)
+        except Exception as exc:
+            logger.debug("doctor.unexpected", part=part, exc_info=True)
+            message = f"Unexpected {type(exc).__name__}: {exc}. BROADSHEET_LOG_LEVEL=DEBUG tells."
+            yield Finding(part, sound=False, message=message)
 
 
 def _database(settings: Settings) -> str:

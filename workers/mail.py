@@ -604,6 +604,7 @@ _BETWEEN_LINES = frozenset({"mail", "rcpt", "data"})
 _WHERE = "check BROADSHEET_SMTP_HOST and BROADSHEET_SMTP_PORT"
 _HOW = "check BROADSHEET_SMTP_SECURITY"
 _WHO = "check BROADSHEET_SMTP_USER and BROADSHEET_SMTP_PASSWORD"
+_SIZE = "the mail server refused the mail for its size; lower BROADSHEET_MAX_ATTACHMENT_SIZE_MB"
 _ADVICE = {
     "connect": _WHERE,
     "ehlo": _WHERE,
@@ -639,7 +640,9 @@ def _refusal(code: int, reply: bytes | str, phase: str) -> MailRefused:
     too_large = detail in ("3.4", "2.3") or (code == 552 and not detail)
     if sign_in:
         advice = _HOW if "TLS" in text.upper() else _WHO
-    elif kind == "5" and not too_large and detail != "6.7":
+    elif too_large:
+        advice = _SIZE
+    elif kind == "5" and detail != "6.7":
         advice = _ADVICE.get(phase, "")
     else:
         advice = ""

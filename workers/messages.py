@@ -40,7 +40,7 @@ MAX_LOGO = 256 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sheet:
-    """One captured dashboard, as the mail tells of it."""
+    """A capture's part in the mail: what is told of one dashboard of the run."""
 
     uid: str
     title: str

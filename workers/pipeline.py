@@ -269,7 +269,10 @@ def _store_documents(
         max_attachment_bytes=settings.max_attachment_size_mb * 1024 * 1024,
     )
     milliseconds = (time.monotonic() - began) * 1000
-    if not runs.rendered(conn, run.id, letter.to_json(), milliseconds):
+    complete = all(_verdict(capture).complete for capture in sheets)
+    if not runs.rendered(
+        conn, run.id, letter.to_json(), complete=complete, milliseconds=milliseconds
+    ):
         raise LostLease
     domain = settings.smtp_from.rpartition("@")[2].strip(" >") or "localhost"
     rings = deliveries.insert(conn, run.id, run.spec.recipients, domain=domain, lane=claim.lane)

@@ -54,8 +54,9 @@ def _welcome(stack: Stack) -> str:
   Grafana    {grafana if stack.has_stand_in else stack.grafana_url}
   logs       {stack.logs}
 
-Try:
-  curl -H 'Authorization: Bearer {stack.token}' {stack.api_url}/api/reports
+Try what README shows, after:
+  API={stack.api_url} TOKEN={stack.token}
+  curl -H "Authorization: Bearer $TOKEN" $API/api/reports
 
 Ready after {stack.started_in:.1f} s. Ctrl-C stops everything, and what it stored is gone then.
 """

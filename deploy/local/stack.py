@@ -49,7 +49,7 @@ COMMANDS = {
 READY = {"beat": "beat: Starting", "render": " ready.", "deliver": " ready."}
 #: Settings that the stack decides, so that what a shell happens to hold cannot send its mail out.
 OWN = (
-    *("DATABASE_URL", "REDIS_URL", "PUBLIC_URL", "GRAFANA_URL", "GRAFANA_TOKEN"),
+    *("DATABASE_URL", "REDIS_URL", "GRAFANA_URL", "GRAFANA_TOKEN"),
     *("SMTP_HOST", "SMTP_PORT", "SMTP_USER", "SMTP_PASSWORD", "SMTP_SECURITY", "SMTP_FROM"),
 )
 #: What a worker is busy with is thrown away with the rest, so it is not waited for much longer.
@@ -178,7 +178,7 @@ class Stack:
         )
         migrate(self.database_url)
         self.api_url = f"http://{LOOPBACK}:{services.free_port()}"
-        self._set(DATABASE_URL=self.database_url, REDIS_URL=redis_url, PUBLIC_URL=self.api_url)
+        self._set(DATABASE_URL=self.database_url, REDIS_URL=redis_url)
         self._find_inbox()
         org_id = self._find_grafana()
         self._set(**self.settings)

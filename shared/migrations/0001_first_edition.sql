@@ -71,6 +71,10 @@ CREATE TABLE run (
     report_revision int,
     -- The id of the token that asked for it; NULL for a slot.
     requested_by bigint,
+    -- What its caller named the request, so that it can be repeated without a second mail; and a
+    -- digest of the request, so that the name means one request only.
+    idempotency_key text,
+    request_sha256 text,
     kind text NOT NULL CHECK (kind IN ('schedule', 'api', 'test', 'export')),
     -- The slot: the identity of a scheduled run, and what relative time ranges resolve against.
     scheduled_for timestamptz NOT NULL,
@@ -81,6 +85,8 @@ CREATE TABLE run (
     spec jsonb NOT NULL,
     -- The mail as assembled (subject, bodies, attached documents), the same for every attempt.
     mail jsonb,
+    -- Whether every panel shows what it should; NULL until that is known.
+    complete boolean,
     timings jsonb NOT NULL DEFAULT '{}',
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     started_at timestamptz,
@@ -89,13 +95,15 @@ CREATE TABLE run (
     UNIQUE (report_id, kind, scheduled_for),
     CHECK ((state IN ('queued', 'rendering', 'delivering')) = (finished_at IS NULL)),
     CHECK (state NOT IN ('failed', 'missed', 'skipped', 'cancelled') OR cause IS NOT NULL),
-    CHECK (state <> 'delivering' OR (rendered_at IS NOT NULL AND mail IS NOT NULL))
+    CHECK (state <> 'delivering' OR (rendered_at IS NOT NULL AND mail IS NOT NULL)),
+    CHECK ((idempotency_key IS NULL) = (request_sha256 IS NULL))
 );
 
 CREATE INDEX run_by_org ON run (org_id, id);
 CREATE INDEX run_active ON run (report_id) WHERE state IN ('queued', 'rendering', 'delivering');
 CREATE INDEX run_requested ON run (org_id)
     WHERE kind <> 'schedule' AND state IN ('queued', 'rendering', 'delivering');
+CREATE UNIQUE INDEX run_by_key ON run (org_id, idempotency_key) WHERE idempotency_key IS NOT NULL;
 CREATE INDEX run_exports ON run (finished_at) WHERE kind = 'export';
 
 CREATE TABLE capture (

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Mapping
@@ -34,6 +35,7 @@ from shared.errors import (
     Permanent,
     Transient,
 )
+from shared.grafana import check_redirect, client_arguments, has_own_authorities
 from shared.settings import Settings
 from shared.timerange import InvalidTimeRange, TimeRange
 from workers.capture import page as steps
@@ -47,6 +49,8 @@ logger = log.get(__name__)
 T = TypeVar("T")
 
 LAUNCH_TIMEOUT = 30.0
+#: For the first empty page of a browser, which shows that its sandbox works.
+PROBE_TIMEOUT = 10.0
 CLOSE_TIMEOUT = 10.0
 #: What a capture may take besides waiting for the panels: launch, navigation, outputs.
 OVERHEAD = 120.0
@@ -56,10 +60,20 @@ CAPTURES_PER_BROWSER = 200
 BROWSER_AGE = 3600.0
 WARM_PAGES = 3
 PIXEL_RATIO = 2
+SANDBOX_ADVICE = (
+    "Allow unprivileged user namespaces (kernel.unprivileged_userns_clone=1, on Ubuntu also "
+    "kernel.apparmor_restrict_unprivileged_userns=0, in a container its seccomp profile) or "
+    "install the package chromium-sandbox, and do not run the worker as root; "
+    "or do without: BROADSHEET_CHROMIUM_SANDBOX=off."
+)
 
 
 class BrowserCrashed(Transient):
     """The browser went away in the middle of a capture."""
+
+
+class SandboxFails(Permanent):
+    """The browser does not start in its sandbox, which BROADSHEET_CHROMIUM_SANDBOX demands."""
 
 
 class BadTimeRange(Permanent):
@@ -90,14 +104,16 @@ class _Session(Cdp):
 class Browser:
     """Captures dashboards of one Grafana, one after the other."""
 
-    def __init__(self, settings: Settings, program: Path) -> None:
+    def __init__(self, settings: Settings, program: Path, *, root: bool | None = None) -> None:
         """Start nothing yet: `program` (see `workers.chromium`) comes up with the first capture.
 
+        `root` says whether it will run as root; None: as whom this process does.
         Raises `SettingsError` when there is no Grafana to capture from.
         """
         settings.require("grafana_url", "grafana_token")
         self.settings = settings
         self.program = program
+        self.root = os.geteuid() == 0 if root is None else root
         self._pid = os.getpid()
         self._loop = asyncio.new_event_loop()
         self._task: asyncio.Task[Any] | None = None
@@ -106,6 +122,7 @@ class Browser:
         self._client: httpx.AsyncClient | None = None
         self._scripts = Scripts()
         self._warm: OrderedDict[str, _Warm] = OrderedDict()
+        self._clock = _Clock(0.0)
         self._captures = 0
         self._launched_at = 0.0
 
@@ -115,7 +132,9 @@ class Browser:
         """Render one dashboard.
 
         Raises an error of the tree in `shared.errors`: `Transient` ones are worth another try.
-        After any error the browser is closed, and the next capture starts a new one.
+        After one that Grafana or its page gave rise to, the next capture gets a new page in the
+        same browser. After a crash, an interruption or the time limit of the whole capture the
+        browser is closed, and so it is if its pages do not close; the next capture starts one.
         """
         if os.getpid() != self._pid:
             raise RuntimeError("A browser does not survive a fork; make one per process.")
@@ -128,7 +147,10 @@ class Browser:
             raise
         except TimeoutError as exc:
             self._abandon()
-            raise steps.PageNotReady(f"The capture took longer than {limit:g} s.") from exc
+            done = ", ".join(self._clock.laps) or "none"
+            raise steps.TooSlow(
+                f"The capture took longer than {limit:g} s; steps that ended: {done}."
+            ) from exc
         except PlaywrightError as exc:
             self._abandon()
             raise _translated(exc) from exc
@@ -140,10 +162,10 @@ class Browser:
     def version(self) -> str:
         """Start the browser if need be and return its version. Raises like `capture`."""
         try:
-            return self._run(asyncio.wait_for(self._version(), LAUNCH_TIMEOUT))
-        except (PlaywrightError, TimeoutError) as exc:
+            return self._run(self._version())
+        except BaseException:
             self._abandon()
-            raise BrowserCrashed(f"The browser does not start: {_first_line(exc)}") from exc
+            raise
 
     def close(self) -> None:
         """End the browser and its driver; safe to call twice."""
@@ -201,21 +223,64 @@ class Browser:
             logger.info("browser.recycled", captures=self._captures)
             await self._shut()
         began = time.monotonic()
-        self._playwright = await async_playwright().start()
-        self._chromium = await self._playwright.chromium.launch(
-            executable_path=self.program,
-            args=self._arguments(),
-            handle_sigint=False,
-            handle_sigterm=False,
-            handle_sighup=False,
-            timeout=LAUNCH_TIMEOUT * 1000,
-        )
+        try:
+            self._playwright = await asyncio.wait_for(async_playwright().start(), LAUNCH_TIMEOUT)
+            chromium, sandboxed = await self._launch(self._playwright)
+        except SandboxFails:
+            await self._shut()
+            raise
+        except (PlaywrightError, TimeoutError) as exc:
+            await self._shut()
+            raise BrowserCrashed(f"The browser does not start: {_first_line(exc)}") from exc
         self._launched_at = time.monotonic()
         self._captures = 0
         logger.info(
             "browser.launched",
-            version=self._chromium.version,
+            version=chromium.version,
+            sandbox=sandboxed,
             milliseconds=round((self._launched_at - began) * 1000),
+        )
+        return chromium
+
+    async def _launch(self, playwright: Playwright) -> tuple[Chromium, bool]:
+        """Start Chromium, in its sandbox where that can be had; return it and whether it is.
+
+        Whether it can depends on kernel, container and user, and only trying tells. It is tried
+        with each new browser, so that a start that failed for another reason takes it from one
+        browser only.
+        """
+        wanted = self.settings.chromium_sandbox
+        if wanted == "off" or (wanted == "auto" and self.root):
+            return await self._start(playwright, sandbox=False), False
+        try:
+            chromium = await self._start(playwright, sandbox=True)
+            await asyncio.wait_for(_probe(chromium), PROBE_TIMEOUT)
+        except (PlaywrightError, TimeoutError) as exc:
+            if wanted == "on":
+                raise SandboxFails(
+                    f"The browser does not start in its sandbox: {_sandboxs_word(exc)}. "
+                    f"{SANDBOX_ADVICE}"
+                ) from exc
+            if self._chromium:
+                await asyncio.wait_for(self._chromium.close(), CLOSE_TIMEOUT)
+            chromium = await self._start(playwright, sandbox=False)
+            # Only now is it known that it was for the sandbox's sake.
+            logger.warning(
+                "browser.without_sandbox", reason=_sandboxs_word(exc), advice=SANDBOX_ADVICE
+            )
+            return chromium, False
+        return chromium, True
+
+    async def _start(self, playwright: Playwright, *, sandbox: bool) -> Chromium:
+        self._chromium = None
+        self._chromium = await playwright.chromium.launch(
+            executable_path=self.program,
+            args=self._arguments(),
+            chromium_sandbox=sandbox,
+            handle_sigint=False,
+            handle_sigterm=False,
+            handle_sighup=False,
+            timeout=LAUNCH_TIMEOUT * 1000,
         )
         return self._chromium
 
@@ -228,6 +293,8 @@ class Browser:
         return [
             "--disable-gpu",
             "--disable-quic",
+            # Nor would a proxy be reached; the client that holds the token asks none either.
+            "--no-proxy-server",
             "--no-first-run",
             "--disable-background-networking",
             "--disable-component-update",
@@ -244,16 +311,16 @@ class Browser:
             concurrency = self.settings.capture_concurrency
             self._client = httpx.AsyncClient(
                 http2=True,
-                headers={"Authorization": f"Bearer {self.settings.grafana_token}"},
-                # A slow query is the readiness deadline's business, not the connection's.
-                timeout=httpx.Timeout(
-                    self.settings.grafana_timeout, read=self.settings.render_timeout + 5
-                ),
                 limits=httpx.Limits(
                     max_connections=concurrency + 4, max_keepalive_connections=concurrency
                 ),
-                follow_redirects=False,
-                trust_env=False,
+                **client_arguments(
+                    self.settings.grafana_token,
+                    # A slow query is the readiness deadline's business, not the connection's.
+                    timeout=httpx.Timeout(
+                        self.settings.grafana_timeout, read=self.settings.render_timeout + 5
+                    ),
+                ),
             )
         return self._client
 
@@ -297,18 +364,19 @@ class Browser:
         return warm
 
     async def _drop_pages(self) -> None:
+        """Close all pages, and the browser if one does not close: it would stay busy."""
         while self._warm:
             _, warm = self._warm.popitem()
             try:
                 await asyncio.wait_for(warm.context.close(), CLOSE_TIMEOUT)
             except (TimeoutError, PlaywrightError) as exc:
                 logger.warning("browser.page_stuck", error=_first_line(exc))
+                await self._shut()
 
     # -- one capture -----------------------------------------------------------------------
 
     async def _capture(self, request: CaptureRequest) -> Captured:
-        began = time.monotonic()
-        clock = _Clock(began)
+        self._clock = clock = _Clock(time.monotonic())
         answer = await self._dashboard(request.uid)
         model = answer["dashboard"]
         zone = _zone(model.get("timezone"), request.time_zone)
@@ -327,6 +395,8 @@ class Browser:
             slots=asyncio.Semaphore(self.settings.capture_concurrency),
             allowed_hosts=frozenset(self.settings.allowed_hosts),
             known={_dashboard_path(request.uid): json.dumps(prepared).encode()},
+            # The browser knows other authorities than the worker was told of.
+            static=has_own_authorities() and self.settings.grafana_url.startswith("https:"),
         )
         warm.gateway = gateway
         warm.captures += 1
@@ -386,7 +456,9 @@ class Browser:
         clock.lap("ready")
         _check_traffic(gateway, request.uid)
 
-        tables = await steps.read_tables(page, self._scripts) if "csv" in request.formats else ()
+        tables, cut = (
+            await steps.read_tables(page, self._scripts) if "csv" in request.formats else ((), ())
+        )
         clock.lap("csv", when="csv" in request.formats)
         image = await steps.shoot(page, self._scripts) if "image" in request.formats else None
         clock.lap("image", when=image is not None)
@@ -403,7 +475,7 @@ class Browser:
             verdict=judge(
                 readiness.settled(look, in_time=in_time),
                 ready_at,
-                remarks=gateway.traffic.remarks(),
+                remarks=(*gateway.traffic.remarks(), *cut),
                 queries=len(queries),
                 failed_queries=sum(record.status >= 400 for record in queries),
             ),
@@ -427,7 +499,8 @@ class Browser:
             raise DashboardNotFound(f"Dashboard not found: {uid}")
         if answer.status_code == 403:
             raise DashboardForbidden(f"Access denied to this dashboard: {uid}")
-        if answer.status_code == 401 or answer.is_redirect:
+        check_redirect(answer, self.settings.grafana_url)
+        if answer.status_code == 401:
             raise GrafanaRefused
         if answer.status_code >= 400:
             raise GrafanaAway(f"Grafana answered {answer.status_code} for dashboard {uid}.")
@@ -458,6 +531,13 @@ class _Clock:
 
 async def _awaited(work: Awaitable[T]) -> T:
     return await work
+
+
+async def _probe(chromium: Chromium) -> None:
+    """Run something in a page: some sandboxes let the browser start, and no page in it."""
+    page = await chromium.new_page()
+    await page.evaluate("1")
+    await page.close()
 
 
 async def _forget(page: Page) -> None:
@@ -569,6 +649,12 @@ def _translated(exc: PlaywrightError) -> BroadsheetError:
     if "net::ERR_" in text:
         return GrafanaAway(f"The browser could not load Grafana's page: {text}")
     return BrowserCrashed(f"The browser went away in the middle of a capture: {text}")
+
+
+def _sandboxs_word(exc: BaseException) -> str:
+    """Say what the browser itself said, which Playwright hides below its own words."""
+    found = re.search(r"No usable sandbox|Running as root[^.\n]*|SUID sandbox[^.\n]*", str(exc))
+    return found[0] if found else _first_line(exc)
 
 
 def _first_line(exc: BaseException) -> str:

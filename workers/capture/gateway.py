@@ -1,9 +1,9 @@
 """The gateway: the worker answers the page's requests with its own client, which holds the token.
 
 Chromium pauses each request (CDP `Fetch`, request stage). Those for Grafana's API and pages are
-answered from here; static files of the same origin go on to the browser and its cache; every
-other host is refused. That lifts the browser's limit of six requests at a time, keeps the token
-out of the browser, and lets through nothing that could change something in Grafana.
+answered from here; static files of the same origin usually go on to the browser and its cache;
+every other host is refused. That lifts the browser's limit of six requests at a time, keeps the
+token out of the browser, and lets through nothing that could change something in Grafana.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import base64
 import json
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -124,6 +124,7 @@ class Traffic:
 
 
 Prepare = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+Pause = Callable[[float], Awaitable[None]]
 
 
 class Gateway:
@@ -139,8 +140,15 @@ class Gateway:
         slots: asyncio.Semaphore,
         allowed_hosts: frozenset[str],
         known: Mapping[str, bytes] | None = None,
+        static: bool = False,
+        pause: Pause = asyncio.sleep,
     ) -> None:
-        """`known` are answers already at hand, by path; `slots` bounds simultaneous requests."""
+        """`known` are answers already at hand, by path; `slots` bounds simultaneous requests.
+
+        With `static`, Grafana's static files are answered from here too, at the price of the
+        browser's cache: for a browser that cannot reach Grafana as the worker can. `pause` waits
+        some seconds before another try.
+        """
         self.base: SplitResult = urlsplit(base_url)
         self.prefix = self.base.path.rstrip("/")
         self.client = client
@@ -149,6 +157,8 @@ class Gateway:
         self.slots = slots
         self.allowed_hosts = allowed_hosts
         self.known = dict(known or {})
+        self.static = static
+        self.pause = pause
         self.traffic = Traffic()
         self._under_way: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -204,7 +214,7 @@ class Gateway:
     async def _grafana(self, request_id: str, request: Mapping[str, Any], url: SplitResult) -> None:
         path = url.path.removeprefix(self.prefix) or "/"
         method = str(request["method"]).upper()
-        if method in ("GET", "HEAD") and not ANSWERED.match(path):
+        if method in ("GET", "HEAD") and not (self.static or ANSWERED.match(path)):
             await self._command("Fetch.continueRequest", requestId=request_id)
             return
         if not _only_reads(method, path):
@@ -275,7 +285,7 @@ class Gateway:
                         {"content-type": "application/json"},
                         json.dumps({"message": sentence}).encode(),
                     )
-            await asyncio.sleep(delay)
+            await self.pause(delay)
         raise AssertionError  # the last try returns
 
     def _prepared(self, body: bytes) -> bytes:

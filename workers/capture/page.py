@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import io
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from importlib import resources
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 from PIL import Image
@@ -25,6 +25,8 @@ from workers.capture.readiness import Look
 from workers.capture.request import Table
 from workers.capture.verdict import STATES
 
+T = TypeVar("T")
+
 POLL = 0.05
 #: One look takes milliseconds; a page that is stuck in a loop of its own does not answer.
 LOOK_TIMEOUT = 15.0
@@ -34,11 +36,17 @@ OUTPUT_TIMEOUT = 60.0
 PADDING = 160
 MAX_HEIGHT = 60_000
 TABLE_LIMIT = 500
+#: Rows of one table.
+ROW_LIMIT = 100_000
 EMPTY_HEIGHT = 200
 
 
 class PageNotReady(Transient):
     """Grafana's page did not come up in time."""
+
+
+class TooSlow(Transient):
+    """A step of the capture took too long."""
 
 
 class FrontEndFailed(Transient):
@@ -107,6 +115,14 @@ def capture_query(*, theme: str, time_zone: str) -> str:
     )
 
 
+async def within(seconds: float, work: Awaitable[T], step: str) -> T:
+    """Return what `work` gives. Raises `TooSlow`, naming the step."""
+    try:
+        return await asyncio.wait_for(work, seconds)
+    except (TimeoutError, PlaywrightTimeout) as exc:
+        raise TooSlow(f"{step} took longer than {seconds:g} s.") from exc
+
+
 async def open_page(page: Page, url: str, *, within: float) -> None:
     """Navigate; returns when Grafana's answer has begun.
 
@@ -143,7 +159,7 @@ async def wait_ready(
     Returns the last look and whether it was in time; past the deadline the caller captures what
     is there. `ready_at` collects when each panel was first seen ready, in milliseconds.
 
-    Raises `FrontEndFailed` or `PageNotReady` when there is nothing to capture.
+    Raises `FrontEndFailed` or `PageNotReady` when there is nothing to capture, or `TooSlow`.
     """
     while True:
         look = await look_at(page, scripts, gateway, expected=expected)
@@ -154,7 +170,7 @@ async def wait_ready(
         if look.state.get("frontEnd") == "failed":
             raise FrontEndFailed
         if readiness.ready(look):
-            await asyncio.wait_for(page.evaluate(scripts.settled), LOOK_TIMEOUT)
+            await within(LOOK_TIMEOUT, page.evaluate(scripts.settled), "Drawing the page")
             look = await look_at(page, scripts, gateway, expected=expected)
             if readiness.ready(look):
                 return look, True
@@ -169,7 +185,7 @@ async def wait_ready(
 
 
 async def look_at(page: Page, scripts: Scripts, gateway: Gateway, *, expected: int | None) -> Look:
-    """Ask the page what each panel shows."""
+    """Ask the page what each panel shows. Raises `PageNotReady` when it does not answer."""
     try:
         state = await asyncio.wait_for(page.evaluate(scripts.state), LOOK_TIMEOUT)
     except TimeoutError as exc:
@@ -190,7 +206,7 @@ async def look_at(page: Page, scripts: Scripts, gateway: Gateway, *, expected: i
 
 async def fit_height(page: Page, scripts: Scripts, width: int) -> bool:
     """Make the viewport as tall as the grid turned out to be; True if that changed it."""
-    box = await page.evaluate(scripts.measure)
+    box = await _grid(page, scripts)
     size = page.viewport_size
     if not box or size is None:
         return False
@@ -201,17 +217,39 @@ async def fit_height(page: Page, scripts: Scripts, width: int) -> bool:
     return True
 
 
-async def read_tables(page: Page, scripts: Scripts) -> tuple[Table, ...]:
-    """Return what the table panels show, as text."""
-    found = await asyncio.wait_for(page.evaluate(scripts.tables), OUTPUT_TIMEOUT)
-    return tuple(
+async def _grid(page: Page, scripts: Scripts) -> Any:
+    """Return the box of the grid in CSS pixels, None where there is none."""
+    return await within(LOOK_TIMEOUT, page.evaluate(scripts.measure), "Measuring the page")
+
+
+async def read_tables(
+    page: Page, scripts: Scripts, *, rows: int = ROW_LIMIT, tables: int = TABLE_LIMIT
+) -> tuple[tuple[Table, ...], tuple[str, ...]]:
+    """Return what the table panels show, as text, and a remark for each that was cut.
+
+    `rows` of one table and `tables` in all are taken, in the reader's order.
+    """
+    found = await within(
+        OUTPUT_TIMEOUT,
+        page.evaluate(scripts.tables, {"rows": rows, "tables": tables}),
+        "Reading the tables",
+    )
+    read = tuple(
         Table(
             title=str(item.get("title", "")),
             header=tuple(str(text) for text in item.get("header", ())),
             rows=tuple(tuple(str(text) for text in row) for row in item.get("rows", ())),
         )
-        for item in (found if isinstance(found, list) else [])[:TABLE_LIMIT]
+        for item in found["tables"]
     )
+    remarks = [
+        f"table {table.title or 'without a title'} cut: {rows:,} of {item['count']:,} rows"
+        for table, item in zip(read, found["tables"], strict=True)
+        if item["count"] > rows
+    ]
+    if found["total"] > len(read):
+        remarks.append(f"tables left out: {len(read):,} of {found['total']:,} are there")
+    return read, tuple(remarks)
 
 
 async def shoot(page: Page, scripts: Scripts) -> bytes:
@@ -219,20 +257,24 @@ async def shoot(page: Page, scripts: Scripts) -> bytes:
 
     Of a dashboard without panels it shows the top of the page: the reader sees it is empty.
     """
-    box: Any = await page.evaluate(scripts.measure)
+    box = await _grid(page, scripts)
     if not box:
         size = page.viewport_size or {"width": paper.NARROWEST}
         box = {"left": 0, "top": 0, "width": size["width"], "bottom": EMPTY_HEIGHT}
-    raw = await page.screenshot(
-        type="png",
-        scale="css",
-        timeout=OUTPUT_TIMEOUT * 1000,
-        clip={
-            "x": max(box["left"], 0),
-            "y": max(box["top"], 0),
-            "width": box["width"],
-            "height": box["bottom"] - box["top"],
-        },
+    raw = await within(
+        OUTPUT_TIMEOUT,
+        page.screenshot(
+            type="png",
+            scale="css",
+            timeout=OUTPUT_TIMEOUT * 1000,
+            clip={
+                "x": max(box["left"], 0),
+                "y": max(box["top"], 0),
+                "width": box["width"],
+                "height": box["bottom"] - box["top"],
+            },
+        ),
+        "Taking the image",
     )
     return await asyncio.to_thread(_reduced, raw)
 
@@ -245,22 +287,27 @@ def _reduced(png: bytes) -> bytes:
 
 async def print_pdf(page: Page, scripts: Scripts, *, orientation: str, layout: str) -> bytes:
     """Lay the grid out over sheets and return them as PDF. The page is of no use afterwards."""
-    box: Any = await page.evaluate(scripts.measure)
+    box = await _grid(page, scripts)
     width = int(box["width"]) if box else paper.layout_width(orientation)
     sheet = paper.sheet(orientation, width)
     await page.emulate_media(media="screen", reduced_motion="reduce")
     await page.add_style_tag(content=f"{paper.page_rule(sheet)}\n{scripts.print}")
-    laid: Any = await page.evaluate(
-        scripts.paginate,
-        {
-            "width": sheet.width,
-            "height": sheet.height,
-            "smallest": paper.SMALLEST.get(layout, 1.0),
-        },
+    laid: Any = await within(
+        OUTPUT_TIMEOUT,
+        page.evaluate(
+            scripts.paginate,
+            {
+                "width": sheet.width,
+                "height": sheet.height,
+                "smallest": paper.SMALLEST.get(layout, 1.0),
+            },
+        ),
+        "Laying out the pages",
     )
-    return await asyncio.wait_for(
+    return await within(
+        OUTPUT_TIMEOUT,
         page.pdf(
             scale=sheet.scale * float(laid["fit"]), prefer_css_page_size=True, print_background=True
         ),
-        OUTPUT_TIMEOUT,
+        "Printing the PDF",
     )

@@ -1,10 +1,10 @@
 // The rows of every table panel, as text, as the reader sees them: after transformations, field
 // overrides, units and mappings, without hidden columns, in the panel's order.
-// Returns [{ title, header: [text], rows: [[text]] }].
-() => {
+// Given { rows, tables }: how many of each are taken. Returns { tables: [{ title, header: [text],
+// rows: [[text]], count: rows it has }], total: tables on the page }.
+(limit) => {
   'use strict';
 
-  const ROW_LIMIT = 100000;
   const length = (values) => values?.length ?? 0;
   // Up to Grafana 9 the values of a field are a vector, then an array.
   const value = (values, row) =>
@@ -27,7 +27,7 @@
   }
 
   function order(fields, count, sortBy) {
-    const rows = Array.from({ length: Math.min(count, ROW_LIMIT) }, (_, row) => row);
+    const rows = Array.from({ length: count }, (_, row) => row);
     const wanted = Array.isArray(sortBy) ? sortBy[0] : undefined;
     const by = wanted && fields.find((field) => heading(field) === wanted.displayName);
     if (!by) {
@@ -59,13 +59,22 @@
     return {
       title: String(title ?? ''),
       header: fields.map(heading),
-      rows: order(fields, count, options?.sortBy).map((row) =>
-        fields.map((field) => cell(field, row)),
-      ),
+      // Sorted before it is cut, so that the first rows are those that the reader sees first.
+      rows: order(fields, count, options?.sortBy)
+        .slice(0, limit.rows)
+        .map((row) => fields.map((field) => cell(field, row))),
+      count,
     };
   }
 
-  const tables = [];
+  const found = { tables: [], total: 0 };
+  function add(...panel) {
+    found.total += 1;
+    if (found.tables.length < limit.tables) {
+      found.tables.push(table(...panel));
+    }
+  }
+
   const scene = window.__grafanaSceneContext;
   if (scene?.state) {
     const seen = new Set();
@@ -80,12 +89,12 @@
           const title = object.interpolate
             ? object.interpolate(object.state.title, undefined, 'text')
             : object.state.title;
-          tables.push(table(title, object.applyFieldConfig(data).series, object.state.options));
+          add(title, object.applyFieldConfig(data).series, object.state.options);
         }
       }
       object.forEachChild?.(walk);
     })(scene);
-    return tables;
+    return found;
   }
   for (const element of document.querySelectorAll('[data-panelid]')) {
     const name = Object.keys(element).find((key) => /^__react(Fiber|InternalInstance)\$/.test(key));
@@ -99,14 +108,12 @@
       if (node?.state && 'data' in node.state && node.props?.panel && node.props?.dashboard) {
         const { panel } = node.props;
         if (panel.type === 'table' && node.state.data?.series?.length) {
-          tables.push(
-            table(panel.getDisplayTitle?.() ?? panel.title, node.state.data.series, panel.options),
-          );
+          add(panel.getDisplayTitle?.() ?? panel.title, node.state.data.series, panel.options);
         }
         break;
       }
       pending.push(fibre.sibling, fibre.child);
     }
   }
-  return tables;
+  return found;
 };

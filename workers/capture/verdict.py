@@ -51,22 +51,22 @@ class Verdict:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """One line for each panel that is amiss, for the mail and the history."""
-        return tuple(
-            f"{panel.title or panel.key}: {panel.state}"
-            + (f" ({panel.message})" if panel.message else "")
-            for panel in self.panels
-            if panel.state in AMISS
+        """One line for each panel that is amiss and for each remark, for mail and history."""
+        return (
+            *(
+                f"{panel.title or panel.key}: {panel.state}"
+                + (f" ({panel.message})" if panel.message else "")
+                for panel in self.panels
+                if panel.state in AMISS
+            ),
+            *self.remarks,
         )
 
     @property
     def amiss(self) -> tuple[str, ...]:
-        """The same without the messages, for where there is one line for all of them."""
-        return tuple(
-            f"{panel.title or panel.key}: {panel.state}"
-            for panel in self.panels
-            if panel.state in AMISS
-        )
+        """The same in short, for where there is one line for all of them."""
+        panels = (panel for panel in self.panels if panel.state in AMISS)
+        return (*(f"{panel.title or panel.key}: {panel.state}" for panel in panels), *self.remarks)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values, with the summary that lists show."""

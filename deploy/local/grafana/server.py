@@ -7,6 +7,7 @@ that nothing a page or a gateway sends goes unseen, wherever it is aimed.
 import io
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -41,6 +42,7 @@ class StandIn:
         host: str = "127.0.0.1",
         port: int = 0,
         sub_path: str = "",
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.world = World(frontend)
         self.frontend = frontend
@@ -52,6 +54,7 @@ class StandIn:
         self.token = self.tokens["viewer"]
         self.requests = Requests()
         self.faults = Faults()
+        self._tls = tls
         self._server: BaseWSGIServer | None = None
         self._thread: threading.Thread | None = None
         self._down = False
@@ -60,7 +63,8 @@ class StandIn:
     @property
     def url(self) -> str:
         """Base address with the sub-path, without a slash at the end."""
-        return f"http://{self.host}:{self.port}{self.sub_path}"
+        scheme = "https" if self._tls else "http"
+        return f"{scheme}://{self.host}:{self.port}{self.sub_path}"
 
     @property
     def down(self) -> bool:
@@ -110,7 +114,12 @@ class StandIn:
 
     def _listen(self) -> None:
         self._server = make_server(
-            self.host, self.port, self._wsgi, threaded=True, request_handler=_Handler
+            self.host,
+            self.port,
+            self._wsgi,
+            threaded=True,
+            request_handler=_Handler,
+            ssl_context=self._tls,
         )
         self.port = self._server.server_port
         self._thread = threading.Thread(

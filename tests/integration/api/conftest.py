@@ -11,7 +11,8 @@ from flask import Flask
 from api.app import create_app
 from shared import db, runs, tokens
 from shared.settings import Settings
-from tests.integration.api.fakes import Caller, Clock, FakeGrafana, FakeWaiter, RecordingBell
+from tests.fakes import RecordingBell
+from tests.integration.api.fakes import Caller, Clock, FakeGrafana, FakeWaiter
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What the API's tests put in the place of Grafana, the broker, the workers and the clock.
+"""What the API's tests put in the place of Grafana, the workers and the clock.
 
 Each has the signatures of what it stands for.
 """
@@ -6,7 +6,7 @@ Each has the signatures of what it stands for.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,38 +14,28 @@ from flask.testing import FlaskClient
 
 from shared.errors import DashboardNotFound
 from shared.grafana import Dashboard
-from shared.tasks import Ring
 
 NOW = dt.datetime(2026, 3, 4, 10, 30, tzinfo=dt.UTC)
 
 
 class FakeGrafana:
-    """Knows the dashboards it is given; a uid may stand for an error instead."""
+    """Knows the dashboards it is given; a uid may stand for an error instead.
+
+    `meanwhile` is what happens while it is asked.
+    """
 
     def __init__(self) -> None:
         self.known: dict[str, str | Exception] = {"7MeksYbmk": "Alerting with TestData", "x": "X"}
         self.asked: list[str] = []
+        self.meanwhile: Callable[[], object] = lambda: None
 
     def dashboard(self, uid: str) -> Dashboard:
         self.asked.append(uid)
+        self.meanwhile()
         found = self.known.get(uid, DashboardNotFound(f"Dashboard not found: {uid}"))
         if isinstance(found, Exception):
             raise found
         return Dashboard(uid=uid, id=463, title=found, model={})
-
-
-class RecordingBell:
-    """Remembers what it was rung for; `away` makes it as deaf as a broker that is down."""
-
-    def __init__(self) -> None:
-        self.rings: list[Ring] = []
-        self.away = False
-
-    def ring(self, rings: Sequence[Ring]) -> list[int]:
-        if self.away:
-            return []
-        self.rings += rings
-        return [ring.task_id for ring in rings]
 
 
 class FakeSlot:

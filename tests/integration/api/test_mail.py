@@ -6,7 +6,7 @@ import datetime as dt
 
 import pytest
 
-from shared import db, runs
+from shared import db, deliveries, runs
 from shared.errors import DashboardForbidden
 from tests.integration.api.fakes import NOW, report_body
 
@@ -32,6 +32,24 @@ def ends(pool: db.Pool, state: str, cause: str | None = None):
     def work(run_id: int) -> bool:
         with db.transaction(pool) as conn:
             return runs.finish(conn, run_id, state, cause)
+
+    return work
+
+
+def mails(pool: db.Pool, refused: dict[str, str]):
+    """Workers that mail every run to its recipients, of whom some are refused with a cause."""
+
+    def work(run_id: int) -> bool:
+        with db.transaction(pool) as conn:
+            found = runs.get(conn, run_id)
+            deliveries.insert(
+                conn, run_id, found.spec.recipients, domain="x.org", lane="interactive"
+            )
+            for delivery in deliveries.of_run(conn, run_id):
+                cause = refused.get(delivery.recipient)
+                state = "failed" if cause else "sent"
+                deliveries.finish(conn, delivery.id, state, None, cause)
+            return deliveries.settle_run(conn, run_id) is not None
 
     return work
 
@@ -137,13 +155,79 @@ def test_a_test_mail_needs_what_a_mail_needs(admin, changes, field):
     assert answer["message"].startswith(f"{field}: ")
 
 
-@pytest.mark.parametrize("state", ["failed", "partial"])
-def test_a_run_that_was_not_sent_is_500_with_its_cause(admin, pool, waiter, state):
-    waiter.work = ends(pool, state, "a@b.c: 550 no such user")
-    for path, body in (("email", MAIL), ("test-email", report_body())):
-        status, answer = admin("POST", f"/api/reports/{path}", body)
-        assert status == 500
-        assert answer["message"].endswith("a@b.c: 550 no such user")
+@pytest.mark.parametrize(("path", "body"), [("email", MAIL), ("test-email", report_body())])
+def test_a_run_that_failed_is_500_with_its_cause(admin, pool, waiter, path, body):
+    waiter.work = ends(pool, "failed", "a@b.c: 550 no such user")
+    status, answer = admin("POST", f"/api/reports/{path}", body)
+    assert (status, answer) == (500, {"message": "Run 1 failed: a@b.c: 550 no such user"})
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "words"),
+    [
+        ("email", MAIL, "Report was sent"),
+        ("test-email", report_body(), "Test email sent"),
+    ],
+)
+def test_a_mail_that_not_all_got_is_not_to_be_repeated_and_the_answer_names_the_others(
+    admin, pool, waiter, path, body, words
+):
+    waiter.work = mails(pool, {"d@e.f": "550 no such user", "g@h.i": "552 full"})
+    body = {**body, "emails": "a@b.c,d@e.f,g@h.i", "recipients": "a@b.c,d@e.f,g@h.i"}
+    assert admin("POST", f"/api/reports/{path}", body) == (
+        200,
+        {
+            "message": f"{words} to 1 of 3 recipients; the others: "
+            "d@e.f: 550 no such user; g@h.i: 552 full",
+            "runId": 1,
+            "state": "partial",
+            "complete": None,
+        },
+    )
+
+
+@pytest.mark.parametrize("text", ["Ada <ada@x.org>, ada@x.org", "ada@x.org;Ada <ada@x.org>"])
+@pytest.mark.parametrize("path", ["email", "test-email"])
+def test_two_forms_of_one_address_are_one_mail(admin, pool, waiter, path, text):
+    waiter.work = mails(pool, {})
+    body = report_body(id="1", emails=text, recipients=text)
+    status, answer = admin("POST", f"/api/reports/{path}", body)
+    assert (status, answer["state"]) == (200, "sent")
+    with db.transaction(pool) as conn:
+        ledger = deliveries.of_run(conn, answer["runId"])
+    assert [delivery.recipient for delivery in ledger] == ["ada@x.org"]
+
+
+def test_a_report_that_is_deleted_meanwhile_is_404(admin, grafana, bell):
+    grafana.meanwhile = lambda: admin("DELETE", "/api/reports/1")
+    assert admin("POST", "/api/reports/email", MAIL) == (404, {"message": "Report not found"})
+    assert bell.rings == []
+
+
+def test_a_report_that_is_changed_meanwhile_is_sent_as_it_is_then(admin, pool, grafana):
+    def change() -> None:
+        grafana.meanwhile = lambda: None
+        body = report_body(recipients="new@b.c", dashboards=[{"dashboard": {"uid": "7MeksYbmk"}}])
+        assert admin("PUT", "/api/reports/1", body)[0] == 200
+
+    grafana.meanwhile = change
+    status, answer = admin("POST", "/api/reports/email", MAIL)
+    assert status == 200
+    made = run(pool, answer["runId"])
+    assert (made.report_revision, made.spec.recipients) == (2, ("new@b.c",))
+    assert made.spec.dashboards[0].uid == "7MeksYbmk"
+
+
+def test_a_range_that_is_none_at_this_hour_is_400_and_not_a_run_that_fails(admin, clock, bell):
+    items = [{"dashboard": {"uid": "x"}, "timeRange": {"from": "now/d", "to": "now-8h"}}]
+    body = report_body(dashboards=items)
+    assert admin("PUT", "/api/reports/1", body)[0] == 200
+    clock.time = NOW.replace(hour=2)
+    for path, asked in (("email", MAIL), ("test-email", body)):
+        status, answer = admin("POST", f"/api/reports/{path}", asked)
+        assert status == 400
+        assert answer["message"].startswith("dashboards[0].timeRange: ")
+    assert bell.rings == []
 
 
 def test_at_the_deadline_the_run_goes_on_and_the_answer_names_it(admin, pool, waiter, settings):
@@ -187,8 +271,8 @@ def test_tasks_that_were_rung_for_are_marked_and_others_are_left_to_beat(admin, 
     bell.away = True
     admin("POST", "/api/reports/email", MAIL)
     with db.transaction(pool) as conn:
-        marks = conn.execute("SELECT published_at, lane FROM task ORDER BY id").fetchall()
-    assert [mark["published_at"] is not None for mark in marks] == [True, False]
+        marks = conn.execute("SELECT rings, lane FROM task ORDER BY id").fetchall()
+    assert [mark["rings"] for mark in marks] == [1, 0]
     assert {mark["lane"] for mark in marks} == {"interactive"}
 
 

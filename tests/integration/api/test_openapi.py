@@ -50,6 +50,31 @@ def test_every_operation_has_a_name_a_summary_its_security_and_its_errors(docume
             assert "413" in operation["responses"]
 
 
+def test_every_description_says_who_may_ask(document):
+    found = operations(document)
+    for (_, path), operation in found.items():
+        if path.startswith("/api/reports"):
+            assert f"Permission: {operation['x-permission']}." in operation["description"]
+    for path in ("/api/reports/render/pdfs", "/api/reports/render/csvs"):
+        assert "available to all users" in found["get", path]["description"]
+        assert found["get", path]["x-permission"] == "any valid token"
+    run = found["get", "/api/reports/runs/{run_id}"]
+    assert run["x-permission"] == "reports:read, or to have asked for this run"
+
+
+def test_what_starts_a_run_takes_an_idempotency_key(document):
+    assert {
+        path
+        for path, item in document["paths"].items()
+        if "Idempotency-Key" in [parameter["name"] for parameter in item.get("parameters", [])]
+    } == {
+        "/api/reports/email",
+        "/api/reports/test-email",
+        "/api/reports/render/pdfs",
+        "/api/reports/render/csvs",
+    }
+
+
 def test_it_names_the_version_of_this_checkout(document, checkout):
     project = tomllib.loads((checkout / "pyproject.toml").read_text())["project"]
     assert document["info"]["version"] == project["version"]

@@ -95,6 +95,10 @@ WRONG_QUERIES = [
         'dashboards=[{"dashboard":{"uid":"x"},"timeRange":{"from":"x","to":"y"}}]',
         "dashboards[0].timeRange",
     ),
+    (
+        'dashboards=[{"dashboard":{"uid":"x"},"timeRange":{"from":"now","to":"now-1h"}}]',
+        "dashboards[0].timeRange",
+    ),
     ("dashboards=x&orientation=upright", "orientation"),
     ("dashboards=x&layout=list", "layout"),
     ("dashboards=x&scaleFactor=big", "scaleFactor"),
@@ -118,7 +122,7 @@ def test_tables_come_as_an_archive_with_a_name_each(viewer, pool, waiter):
     waiter.work = makes(
         pool,
         ("csv", "Hosts.csv", b"a,b\n"),
-        ("csv", "Hosts.csv", b"c,d\n"),
+        ("csv", "Hosts-2.csv", b"c,d\n"),
         ("csv", "Größen.csv", b"e\n"),
     )
     answer = viewer.ask("GET", "/api/reports/render/csvs?dashboards=x&title=Zahlen")
@@ -128,7 +132,7 @@ def test_tables_come_as_an_archive_with_a_name_each(viewer, pool, waiter):
     archive = zipfile.ZipFile(io.BytesIO(answer.data))
     assert {name: archive.read(name) for name in archive.namelist()} == {
         "Hosts.csv": b"a,b\n",
-        "Hosts (2).csv": b"c,d\n",
+        "Hosts-2.csv": b"c,d\n",
         "Größen.csv": b"e\n",
     }
 

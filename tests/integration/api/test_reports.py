@@ -212,6 +212,67 @@ def test_an_edit_raises_the_revision_and_moves_the_next_slot(admin, pool):
     assert stored.next_run_at == dt.datetime(2030, 1, 1, 8, tzinfo=dt.UTC)
 
 
+def next_run(pool: db.Pool, report_id: int) -> dt.datetime | None:
+    with db.transaction(pool) as conn:
+        return reports.get(conn, 1, report_id).next_run_at
+
+
+def history(pool: db.Pool, report_id: int) -> list[runs.Run]:
+    with db.transaction(pool) as conn:
+        return runs.find(conn, 1, report_id)
+
+
+@pytest.mark.parametrize("away", [dt.timedelta(minutes=20), dt.timedelta(days=3)])
+def test_an_edit_leaves_a_due_slot_to_beat_which_may_be_away(admin, pool, clock, away):
+    report_id = created(admin)
+    due = next_run(pool, report_id)
+    clock.time += away
+    # Both forms that clients send: all as it was read, and without what they do not know.
+    for body in (read(admin, report_id), report_body()):
+        body["name"] = "Renamed"
+        assert admin("PUT", f"/api/reports/{report_id}", body)[0] == 200
+        assert next_run(pool, report_id) == due
+    assert history(pool, report_id) == []
+
+
+def test_a_due_slot_whose_rule_is_changed_is_written_down_as_missed(admin, pool, clock):
+    report_id = created(admin)
+    due = next_run(pool, report_id)
+    clock.time += dt.timedelta(minutes=20)
+    rule = {"frequency": "daily", "startDate": "2026-03-01T08:00:00Z"}
+    body = report_body(name="Renamed", schedule=rule)
+    assert admin("PUT", f"/api/reports/{report_id}", body)[0] == 200
+    (missed,) = history(pool, report_id)
+    assert (missed.kind, missed.state, missed.scheduled_for) == ("schedule", "missed", due)
+    assert missed.cause == "The schedule was changed before any beat claimed this slot."
+    assert (missed.report_revision, missed.spec.name) == (1, "my report")
+    assert next_run(pool, report_id) == dt.datetime(2026, 3, 5, 8, tzinfo=dt.UTC)
+
+
+def test_a_slot_that_was_not_yet_due_is_not_missed(admin, pool):
+    report_id = created(admin, schedule={"frequency": "daily", "startDate": "2026-03-05T08:00:00Z"})
+    assert admin("PUT", f"/api/reports/{report_id}", report_body())[0] == 200
+    assert history(pool, report_id) == []
+
+
+def test_a_range_is_judged_at_the_slot_it_is_for(admin):
+    """From midnight to eight hours ago: a range in the evening, and none in the morning."""
+    items = [{"dashboard": {"uid": "x"}, "timeRange": {"from": "now/d", "to": "now-8h"}}]
+
+    def answer(hour: str, **changes):
+        rule = {"frequency": "daily", "startDate": f"2026-03-05T{hour}:00:00Z"}
+        return admin(
+            "POST", "/api/reports", report_body(dashboards=items, schedule=rule, **changes)
+        )
+
+    assert answer("18")[0] == 200
+    status, sentence = answer("06")
+    assert status == 400
+    assert sentence["message"].startswith("dashboards[0].timeRange: ")
+    # Without a slot, now counts, which is half past ten.
+    assert answer("06", state="paused")[0] == 200
+
+
 def test_a_report_given_back_as_it_was_read_stays_the_same(admin):
     report_id = created(admin, formats=["csv", "later"], state="draft")
     before = read(admin, report_id)

@@ -8,6 +8,18 @@ import pytest
 
 from shared import captures, db, deliveries, documents, reports, runs
 from tests.integration.api.fakes import NOW, report_body
+from workers.capture.verdict import STATES, Panel, Verdict
+
+VERDICT = Verdict(panels=(Panel(key="1", title="CPU", type="stat", state="ok", milliseconds=12),))
+STAGES = {
+    "preflight": 31,
+    "browser": 4,
+    "open": 210,
+    "ready": 900,
+    "csv": 80,
+    "image": 120,
+    "pdf": 340,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -46,12 +58,12 @@ def sent(pool: db.Pool, run_id: int) -> None:
             conn,
             capture.id,
             facts={"title": "X as shown"},
-            verdict={"panels": [{"id": 1, "title": "CPU", "state": "ok", "milliseconds": 12}]},
-            timings={"open": 210, "ready": 900},
+            verdict=VERDICT.to_json(),
+            timings=STAGES,
         )
         documents.put(conn, run_id, "pdf", "Übersicht.pdf", b"%PDF-1.7")
         documents.put(conn, run_id, "csv", "t.csv", b"a\n")
-        assert runs.rendered(conn, run_id, {"subject": "s"}, 31.4)
+        assert runs.rendered(conn, run_id, {"subject": "s"}, complete=True, milliseconds=31.4)
         deliveries.insert(conn, run_id, ("a@b.c", "d@e.f"), domain="example.org", lane="scheduled")
         first, second = deliveries.of_run(conn, run_id)
         deliveries.start(conn, first.id, 1)
@@ -73,6 +85,7 @@ def test_the_runs_of_a_report_are_a_bare_array_newest_first(admin, pool):
         "name": "my report",
         "state": "queued",
         "cause": None,
+        "complete": None,
         "scheduledFor": "2026-03-04T10:30:00Z",
         "created": answer.json[1]["created"],
         "started": None,
@@ -115,7 +128,9 @@ def test_a_run_tells_what_became_of_it_stage_by_stage(admin, pool):
     (capture,) = run["captures"]
     assert capture["dashboard"] == {"uid": "x", "name": "X as shown"}
     assert capture["verdict"]["panels"][0]["state"] == "ok"
-    assert capture["stages"] == {"open": 210, "ready": 900}
+    # In the order of their happening, as the page of a run shows them.
+    assert list(capture["stages"].items()) == list(STAGES.items())
+    assert list(capture["verdict"]["counts"]) == list(STATES)
     assert [
         (mail["recipient"], mail["state"], mail["smtpCode"], mail["cause"])
         for mail in run["deliveries"]
@@ -178,6 +193,42 @@ def test_a_run_without_a_report_is_for_those_who_may_read_all(caller, pool):
     path = f"/api/reports/runs/{made(pool, kind=runs.TEST, report_id=None)}"
     assert caller(permissions={"reports:read": ["reports:*"]})("GET", path)[0] == 200
     assert caller(permissions={"reports:read": ["reports:id:1"]})("GET", path)[0] == 403
+
+
+EXPORT = ("GET", "/api/reports/render/csvs?dashboards=x", None)
+MAIL = ("POST", "/api/reports/email", {"id": 1, "emails": "a@b.c"})
+SENDER = {"permissions": {"reports:send": ["*"]}}
+
+
+@pytest.mark.parametrize(
+    ("how", "call"), [({"role": "Viewer"}, EXPORT), ({"role": "Editor"}, EXPORT), (SENDER, MAIL)]
+)
+def test_who_asked_for_a_run_may_follow_it_and_nobody_else_without_permission(
+    caller, pool, waiter, how, call
+):
+    waiter.work = lambda _: False
+    asker = caller(**how)
+    answer = asker.ask(*call)
+    assert answer.status_code == 504
+    address = answer.headers["Location"]
+    with db.transaction(pool) as conn:
+        file = documents.put(conn, answer.json["runId"], "csv", "a.csv", b"a\n")
+    for path in ("", "/documents", f"/documents/{file}"):
+        assert asker("GET", address + path)[0] == 200
+        assert caller(**how)("GET", address + path)[0] == 403
+        assert (
+            caller(permissions={"reports:read": ["reports:id:2"]})("GET", address + path)[0] == 403
+        )
+        assert caller(role="Admin")("GET", address + path)[0] == 200
+        assert caller(role="Admin", org_id=2)("GET", address + path)[0] == 404
+        assert caller(None)("GET", address + path)[0] == 401
+    assert asker("GET", "/api/reports/1/runs")[0] == 403
+    assert asker("GET", "/api/reports/runs/99")[0] == 403
+    assert asker("GET", "/api/reports/runs/x")[0] == 400
+
+
+def test_a_run_of_the_schedule_was_asked_for_by_nobody(caller, pool):
+    assert caller(role="Viewer")("GET", f"/api/reports/runs/{made(pool)}")[0] == 403
 
 
 def test_the_runs_of_a_deleted_report_stay_to_be_read(admin, pool):

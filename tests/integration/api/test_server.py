@@ -112,17 +112,22 @@ def test_the_thread_that_listens_is_the_workers_own(server: Server, pool: db.Poo
         assert conn.execute(query + " AND datname = current_database()").fetchone() == (1,)
 
 
-def test_a_wrong_setting_stops_the_start_with_a_sentence(variables, checkout):
-    variables["BROADSHEET_WAIT_SLOTS"] = "many"
+@pytest.mark.parametrize(
+    ("variable", "value"), [("BROADSHEET_WAIT_SLOTS", "many"), ("BROADSHEET_REDIS_URL", "")]
+)
+def test_a_wrong_or_missing_setting_stops_the_start_with_a_sentence(
+    variables, checkout, variable, value
+):
     done = subprocess.run(
         COMMAND,
         cwd=checkout,
-        env=variables,
+        env={**variables, variable: value},
         capture_output=True,
         text=True,
         timeout=PATIENCE,
         check=False,
     )
-    assert done.returncode != 0
-    assert "BROADSHEET_WAIT_SLOTS" in done.stderr
+    assert done.returncode == 2
+    assert done.stderr.startswith("broadsheet api cannot start:\n")
+    assert variable in done.stderr
     assert "Traceback" not in done.stderr

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+
+import pytest
+
+from api.schemas import MAX_LOGO
+from workers import messages
+
 SWITCHES = ("pdfHeaderEnabled", "pdfDashboardTitleEnabled", "pdfTimeRangeEnabled")
 BRANDING = {
     "reportLogoUrl": "https://example.org/logo.png",
@@ -10,6 +17,12 @@ BRANDING = {
     "emailFooterText": "Example",
     "emailFooterLink": "https://example.org/",
 }
+
+
+def picture(more: int) -> str:
+    """An address that is itself a picture, `more` steps larger than what is taken."""
+    head = "data:image/png;base64,"
+    return head + base64.b64encode(bytes(3 * ((MAX_LOGO - len(head)) // 4 + more))).decode()
 
 
 def read(somebody):
@@ -80,7 +93,18 @@ WRONG_SETTINGS = [
     ({"branding": {"reportLogoUrl": "file:///etc/passwd"}}, "branding.reportLogoUrl"),
     ({"branding": {"emailLogoUrl": "http://[x"}}, "branding.emailLogoUrl"),
     ({"branding": {"emailFooterLink": "javascript:x"}}, "branding.emailFooterLink"),
-    ({"branding": {"emailFooterText": "Only"}}, "branding.emailFooterLink"),
+    ({"branding": {"reportLogoUrl": "https://x.org/" + "y" * 2_000}}, "branding.reportLogoUrl"),
+    ({"branding": {"emailLogoUrl": "data:text/html;base64,YQ=="}}, "branding.emailLogoUrl"),
+    ({"branding": {"emailLogoUrl": "data:image/svg+xml;base64,YQ=="}}, "branding.emailLogoUrl"),
+    ({"branding": {"emailLogoUrl": "data:image/png,YQ=="}}, "branding.emailLogoUrl"),
+    ({"branding": {"emailLogoUrl": "data:image/png;base64,"}}, "branding.emailLogoUrl"),
+    ({"branding": {"reportLogoUrl": "data:image/png;base64,YQ"}}, "branding.reportLogoUrl"),
+    ({"branding": {"reportLogoUrl": picture(1)}}, "branding.reportLogoUrl"),
+    ({"branding": {"emailFooterLink": picture(0)}}, "branding.emailFooterLink"),
+    (
+        {"branding": {"emailFooterMode": "sent-by", "emailFooterText": "Only"}},
+        "branding.emailFooterLink",
+    ),
     ({"branding": {**BRANDING, "emailFooterText": ""}}, "branding.emailFooterText"),
     ({"pdfHeaderEnabled": "yes"}, "pdfHeaderEnabled"),
     ({"footerItems": [{}] * 11}, "footerItems"),
@@ -101,3 +125,28 @@ def test_a_footer_may_be_turned_off(admin):
     body = {"branding": {"emailFooterMode": "none"}}
     assert admin("POST", "/api/reports/settings", body)[0] == 200
     assert read(admin)["branding"]["emailFooterMode"] == "none"
+
+
+@pytest.mark.parametrize("name", ["reportLogoUrl", "emailLogoUrl"])
+@pytest.mark.parametrize("kind", ["png", "jpeg", "gif"])
+def test_a_logo_may_be_the_picture_itself(admin, name, kind):
+    url = f"data:image/{kind};base64,R0lGODlhAQABAAAAACw="
+    assert admin("POST", "/api/reports/settings", {"branding": {name: url}})[0] == 200
+    assert read(admin)["branding"][name] == url
+
+
+def test_the_largest_logo_that_is_taken_is_one_that_mails_show(admin):
+    body = {"branding": {"emailLogoUrl": picture(0)}}
+    assert admin("POST", "/api/reports/settings", body)[0] == 200
+    url = read(admin)["branding"]["emailLogoUrl"]
+    assert len(url) > MAX_LOGO - 4
+    assert messages._logo(url) == url
+
+
+def test_a_logo_alone_needs_no_footer_and_may_be_sent_back_as_it_was_read(admin):
+    body = {"branding": {"reportLogoUrl": "https://x/y.png"}}
+    assert admin("POST", "/api/reports/settings", body)[0] == 200
+    before = read(admin)
+    assert before["branding"]["reportLogoUrl"] == "https://x/y.png"
+    assert admin("POST", "/api/reports/settings", before)[0] == 200
+    assert read(admin) == before

@@ -114,7 +114,10 @@ def test_a_token_is_printed_alone_so_that_a_script_can_take_it(
 
 
 def test_permissions_take_the_place_of_a_role(broadsheet: Command, database_url: str) -> None:
-    words = ("reports:read=reports:id:4", "reports:read=reports:id:5", "reports:create")
+    words = (
+        *("reports:read=reports:id:4", "reports:read=reports:id:5"),
+        *("reports:create", "reports:send", "reports.settings:read"),
+    )
     done = broadsheet(
         "token", "create", "narrow", *(part for word in words for part in ("--permission", word))
     )
@@ -124,6 +127,9 @@ def test_permissions_take_the_place_of_a_role(broadsheet: Command, database_url:
     assert token.permissions == {
         "reports:read": ["reports:id:4", "reports:id:5"],
         "reports:create": [],
+        # Without a scope, what concerns reports concerns all of them.
+        "reports:send": ["reports:*"],
+        "reports.settings:read": [],
     }
 
 
@@ -137,6 +143,10 @@ def test_permissions_take_the_place_of_a_role(broadsheet: Command, database_url:
         ("x", "--role", "Admin", "--expires", "0d"),
         ("x", "--role", "Admin", "--expires", "99999999999y"),
         ("x", "--permission", "everything"),
+        ("x", "--permission", "reports:raed=reports:id:4"),
+        ("x", "--permission", "reports:read="),
+        ("x", "--permission", "reports:read=dashboards:*"),
+        ("x", "--permission", "reports:create=reports:id:4"),
     ],
 )
 def test_a_token_that_makes_no_sense_is_refused_before_it_is_made(
@@ -204,6 +214,26 @@ def test_the_doctor_looks_at_everything_even_when_nothing_works(broadsheet: Comm
     assert "BROADSHEET_REDIS_URL" in found["broker"][1]
     assert "http://127.0.0.1:1" in found["Grafana"][1]
     assert "BROADSHEET_CHROMIUM" in found["browser"][1]
+
+
+def test_a_part_that_breaks_the_look_at_it_does_not_hide_the_rest(broadsheet: Command) -> None:
+    # A host name that no resolver can encode: what the client raises is no error of ours.
+    found = lines_of(broadsheet("doctor", GRAFANA_URL="http://" + "x" * 70, GRAFANA_TOKEN="t"))
+    assert list(found) == ["database", "broker", "Grafana", "token", "mail server", "browser"]
+    assert found["Grafana"][0] == "FAULT"
+    assert (found["database"][0], found["browser"][0]) == ("OK", "OK")
+
+
+def test_the_doctor_says_where_grafana_sends_it(broadsheet: Command, grafana: StandIn) -> None:
+    grafana.faults.redirect("/api/health", "https://grafana.example.com/api/health")
+    found = lines_of(broadsheet("doctor", GRAFANA_URL=grafana.url, GRAFANA_TOKEN=grafana.token))
+    grafana.faults.clear()
+    state, sentence = found["Grafana"]
+    assert state == "FAULT"
+    assert sentence == (
+        f"What stands at {grafana.url} sends us on to https://grafana.example.com/api/health "
+        "(302 to /api/health); check BROADSHEET_GRAFANA_URL."
+    )
 
 
 def test_the_doctor_says_that_the_schema_is_missing_and_how_to_make_it(

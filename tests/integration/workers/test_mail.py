@@ -367,6 +367,10 @@ def test_a_mail_refused_for_its_size_says_so(inbox: Inbox, mailer: Mailer, answe
         send(mailer)
     assert refused.value.too_large
     assert refused.value.permanent
+    assert refused.value.message == (
+        f"{answer} (the mail server refused the mail for its size; "
+        "lower BROADSHEET_MAX_ATTACHMENT_SIZE_MB)"
+    )
 
 
 def test_a_mail_larger_than_the_server_takes_is_not_even_begun(tmp_path: Path) -> None:

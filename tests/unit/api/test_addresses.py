@@ -16,6 +16,7 @@ from api import addresses
         ("b@b.c,a@b.c,b@b.c", ("b@b.c", "a@b.c", "b@b.c")),
         ("O'Neil+x/y@mail.example", ("O'Neil+x/y@mail.example",)),
         ("jürgen@büro.de", ("jürgen@büro.de",)),
+        ("Ada <ada@x.org>", ("Ada <ada@x.org>",)),
     ],
 )
 def test_addresses_are_split_at_commas_and_semicolons_in_order(
@@ -25,7 +26,11 @@ def test_addresses_are_split_at_commas_and_semicolons_in_order(
 
 
 @pytest.mark.parametrize(
-    "text", ["a", "a@b", "@b.c", "a@b.c,x", "a@b.c\nb@b.c", "a\0@b.c", "a" * 320 + "@b.c"]
+    "text",
+    [
+        *("a", "a@b", "@b.c", "a@b.c,x", "a@b.c\nb@b.c", "a\0@b.c", "a" * 320 + "@b.c"),
+        *('"a@b.c" <root>', "Ada <>"),
+    ],
 )
 def test_what_is_no_address_is_refused_naming_the_field(text: str) -> None:
     with pytest.raises(BadRequest) as caught:

@@ -92,11 +92,36 @@ def test_a_file_that_cannot_be_read_is_named_with_its_variable(tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("DATABASE_URL", "mysql://db"), ("REDIS_URL", "amqp://mq"), ("SMTP_FROM", "nobody")],
+    [
+        ("DATABASE_URL", "mysql://db"),
+        ("REDIS_URL", "amqp://mq"),
+        ("REDIS_URL", "redis://h/x"),
+        ("REDIS_URL", "redis://h:port/0"),
+        ("REDIS_URL", "redis://:pa[ss@h/0"),
+        ("REDIS_URL", "redis:///0"),
+        ("SMTP_FROM", "nobody"),
+        ("GRAFANA_URL", "http://[::1"),
+        ("GRAFANA_URL", "http://h:port"),
+        ("GRAFANA_URL", "http://h:99999"),
+        ("GRAFANA_URL", "https://"),
+    ],
 )
 def test_an_address_of_the_wrong_kind_is_refused(name: str, value: str) -> None:
     found = faults(LEAST | {f"BROADSHEET_{name}": value})
     assert [fault.partition(":")[0] for fault in found] == [f"BROADSHEET_{name}"]
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://h", "redis://h:6379/", "rediss://u:p@h:1/15?ssl_cert_reqs=required"]
+)
+def test_a_broker_may_have_a_database_or_none(url: str) -> None:
+    assert parsed(REDIS_URL=url).redis_url == url
+
+
+def test_a_lease_is_longer_than_a_look_at_the_database() -> None:
+    assert parsed(LEASE_SECONDS="1").lease_seconds == 1
+    (fault,) = faults(LEAST | {"BROADSHEET_LEASE_SECONDS": "0.1"})
+    assert fault.startswith("BROADSHEET_LEASE_SECONDS: ")
 
 
 def test_secrets_do_not_show_when_settings_are_printed() -> None:
@@ -130,3 +155,11 @@ def test_the_readme_lists_every_setting_with_its_default(checkout: Path) -> None
         shown = f"{default:g}" if isinstance(default, float) else str(default or "")
         if isinstance(default, str | int | float) and shown:
             assert f"| `{shown}` |" in rows[0], f"README.md has another default for {variable}"
+
+
+@pytest.mark.parametrize("token", ["glsa_…", "glsa_a\nb", "glsa_a b"])
+def test_a_token_that_cannot_be_a_header_is_refused_without_being_shown(token: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_environment({"BROADSHEET_GRAFANA_TOKEN": token}, needs=())
+    assert "BROADSHEET_GRAFANA_TOKEN" in caught.value.message
+    assert token not in caught.value.message

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import socket
+import ssl
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +18,8 @@ from zoneinfo import ZoneInfo
 
 import psutil
 import pytest
+import structlog
+import trustme
 from PIL import Image
 from pypdf import PdfReader
 
@@ -30,10 +33,12 @@ from shared.errors import (
     GrafanaRefused,
     SettingsError,
 )
+from shared.grafana import Grafana, GrafanaElsewhere
 from shared.settings import Settings
 from workers import chromium
-from workers.capture.browser import BadTimeRange, Browser, BrowserCrashed
-from workers.capture.page import FrontEndFailed, PageBroken, Scripts
+from workers.capture import page as steps
+from workers.capture.browser import BadTimeRange, Browser, BrowserCrashed, SandboxFails
+from workers.capture.page import FrontEndFailed, PageBroken, Scripts, TooSlow
 from workers.capture.paper import sheet
 from workers.capture.request import Captured, CaptureRequest
 from workers.capture.verdict import Verdict
@@ -494,6 +499,29 @@ def test_a_table_comes_in_the_order_of_the_panel(browser: Browser, grafana: Stan
     assert [row[1] for row in table.rows] == ["840 ms", "410 ms", "330 ms", "120 ms"]
 
 
+def test_a_table_that_is_cut_is_named_with_its_number_of_rows(
+    browser: Browser, grafana: StandIn
+) -> None:
+    capture(browser, "small", formats=("csv",))
+    page = page_of(browser).page
+    (table,), remarks = browser._run(steps.read_tables(page, browser._scripts, rows=3))
+    # The first rows in the reader's order, not in the data's.
+    assert [row[1] for row in table.rows] == ["840 ms", "410 ms", "330 ms"]
+    assert remarks == (f"table {table.title} cut: 3 of 4 rows",)
+    assert browser._run(steps.read_tables(page, browser._scripts, tables=0)) == (
+        (),
+        ("tables left out: 0 of 1 are there",),
+    )
+
+
+def test_what_was_left_out_of_a_table_stands_in_the_verdict(
+    browser: Browser, grafana: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(steps.read_tables.__kwdefaults__, "rows", 1)
+    captured = capture(browser, "small", formats=("csv",))
+    assert [remark.partition(" cut: ")[2] for remark in captured.verdict.remarks] == ["1 of 4 rows"]
+
+
 def test_the_image_shows_the_whole_grid(nodes: Captured) -> None:
     assert nodes.image is not None
     image = Image.open(io.BytesIO(nodes.image))
@@ -732,6 +760,27 @@ def test_a_page_that_leads_to_the_login_means_the_token_is_not_accepted(
     )
 
 
+def test_an_api_that_leads_to_the_login_means_the_token_is_not_accepted(
+    browser: Browser, grafana: StandIn
+) -> None:
+    grafana.faults.redirect("/api/dashboards/uid/small", f"{grafana.url}/login?forceLogin=true")
+    with pytest.raises(GrafanaRefused, match=f"asks for a login at {grafana.url}/login: the"):
+        capture(browser, "small")
+
+
+def test_a_grafana_that_has_moved_says_where_and_which_setting_is_to_follow(
+    browser: Browser, grafana: StandIn
+) -> None:
+    secure = grafana.url.replace("http:", "https:") + "/api/dashboards/uid/small"
+    grafana.faults.redirect("/api/dashboards/uid/small", secure)
+    with pytest.raises(GrafanaElsewhere) as caught:
+        capture(browser, "small")
+    assert caught.value.message == (
+        f"What stands at {grafana.url} sends us on to {secure} "
+        "(302 to /api/dashboards/uid/small); check BROADSHEET_GRAFANA_URL."
+    )
+
+
 def test_a_range_that_cannot_be_read_is_the_dashboards_fault(
     browser: Browser, grafana: StandIn
 ) -> None:
@@ -859,6 +908,149 @@ def test_an_interruption_from_outside_leaves_a_browser_that_works(
     assert not launched.is_connected()
     assert capture(browser, "small", formats=NOTHING).verdict.complete
     assert browser._chromium is not launched
+
+
+def test_a_step_that_takes_too_long_is_named_and_the_next_capture_works(
+    browser: Browser, grafana: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    capture(browser, "small", formats=NOTHING)
+    launched = browser._chromium
+    monkeypatch.setattr(steps, "OUTPUT_TIMEOUT", 0.01)
+    with pytest.raises(TooSlow, match=r"Taking the image took longer than 0\.01 s\."):
+        capture(browser, "small", formats=("image",))
+    monkeypatch.undo()
+    assert capture(browser, "small", formats=NOTHING).verdict.complete
+    assert browser._chromium is launched
+
+
+# Its sandbox
+
+
+@pytest.fixture
+def unboxed(program: Path, tmp_path: Path) -> Path:
+    """A browser as it is on a machine where its sandbox cannot start."""
+    script = tmp_path / "chromium"
+    script.write_text(
+        f"""#!/bin/sh
+case "$*" in *--no-sandbox*) exec "{program}" "$@" ;; esac
+echo "FATAL: No usable sandbox! Update your kernel." >&2
+exit 1
+"""
+    )
+    script.chmod(0o755)
+    return script
+
+
+def test_where_the_sandbox_cannot_start_the_browser_does_without_and_says_so(
+    running: StandIn, unboxed: Path
+) -> None:
+    browser = Browser(settings(running), unboxed, root=False)
+    with structlog.testing.capture_logs() as logged:
+        assert capture(browser, "small").verdict.complete
+    browser.close()
+    (warning,) = [entry for entry in logged if entry["log_level"] == "warning"]
+    assert (warning["event"], warning["reason"]) == ("browser.without_sandbox", "No usable sandbox")
+    assert "BROADSHEET_CHROMIUM_SANDBOX=off" in warning["advice"]
+
+
+def test_a_sandbox_that_is_demanded_is_not_done_without(running: StandIn, unboxed: Path) -> None:
+    browser = Browser(settings(running, chromium_sandbox="on"), unboxed)
+    with pytest.raises(SandboxFails, match=r"No usable sandbox.*BROADSHEET_CHROMIUM_SANDBOX=off"):
+        capture(browser, "small")
+    browser.close()
+
+
+def test_a_browser_that_starts_with_its_sandbox_is_asked_for_it(
+    running: StandIn, program: Path, tmp_path: Path
+) -> None:
+    # Chromium has none as root, so what it is asked for is noted and then left out.
+    script = tmp_path / "chromium"
+    script.write_text(
+        f'#!/bin/sh\nprintf "%s " "$@" > "{tmp_path}/asked"\nexec "{program}" --no-sandbox "$@"\n'
+    )
+    script.chmod(0o755)
+    for chosen, root, sandboxed in [
+        ("auto", False, True),
+        ("auto", True, False),
+        ("on", True, True),
+        ("off", False, False),
+    ]:
+        browser = Browser(settings(running, chromium_sandbox=chosen), script, root=root)
+        browser.version()
+        browser.close()
+        asked = (tmp_path / "asked").read_text()
+        assert ("--no-sandbox" not in asked) is sandboxed, (chosen, root)
+
+
+# A Grafana behind a certificate
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def encrypted(authority: trustme.CA, frontend: Frontend) -> Iterator[StandIn]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with StandIn(frontend, tls=context) as grafana:
+        yield grafana
+
+
+def test_an_authority_named_in_the_environment_holds_for_doctor_and_capture(
+    authority: trustme.CA,
+    encrypted: StandIn,
+    program: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    with Grafana.from_settings(settings(encrypted), timeout=10) as grafana:
+        assert grafana.version() == encrypted.version
+    browser = Browser(settings(encrypted), program)
+    captured = capture(browser, "small")
+    browser.close()
+    assert captured.verdict.complete
+    assert captured.verdict.remarks == ()
+
+
+def test_a_certificate_of_an_unknown_authority_is_refused_by_doctor_and_capture(
+    encrypted: StandIn, program: Path
+) -> None:
+    browser = Browser(settings(encrypted), program)
+    with pytest.raises(GrafanaAway, match="certificate verify failed"):
+        capture(browser, "small")
+    browser.close()
+    with (
+        Grafana.from_settings(settings(encrypted), timeout=10) as grafana,
+        pytest.raises(GrafanaAway, match="certificate verify failed"),
+    ):
+        grafana.version()
+
+
+def test_a_file_of_authorities_that_is_none_is_named(
+    running: StandIn, program: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
+    browser = Browser(settings(running), program)
+    with pytest.raises(SettingsError, match=r"SSL_CERT_FILE names '/nowhere/ca\.pem'"):
+        capture(browser, "small")
+    browser.close()
+
+
+def test_a_proxy_of_the_environment_is_asked_by_neither(
+    running: StandIn, program: Path, foreign: Foreign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, foreign.url)
+    with Grafana.from_settings(settings(running), timeout=10) as grafana:
+        assert grafana.version() == running.version
+    browser = Browser(settings(running), program)
+    assert capture(browser, "small", formats=NOTHING).verdict.complete
+    browser.close()
+    assert foreign.visits == []
 
 
 def test_closing_leaves_no_process_behind(running: StandIn, program: Path) -> None:

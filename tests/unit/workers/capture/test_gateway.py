@@ -72,14 +72,20 @@ class Scene:
         self.cdp = FakeCdp()
         self.base_url = base_url
         self.options = options
+        #: The pauses between tries, which are not waited for.
+        self.waited: list[float] = []
 
     def make(self, http: httpx.AsyncClient) -> Gateway:
         options = {
             "prepare": lambda body: {**body, "prepared": True},
             "slots": asyncio.Semaphore(20),
             "allowed_hosts": frozenset(),
+            "pause": self.pause,
         } | self.options
         return Gateway(base_url=self.base_url, client=http, cdp=self.cdp, **options)
+
+    async def pause(self, seconds: float) -> None:
+        self.waited.append(seconds)
 
     def play(self, *events: Mapping[str, Any]) -> Gateway:
         """Pause the requests one after the other, each until it has its answer."""
@@ -106,18 +112,6 @@ class Scene:
         assert method == "Fetch.fulfillRequest"
         headers = {item["name"]: item["value"] for item in params["responseHeaders"]}
         return params["responseCode"], headers, base64.b64decode(params["body"])
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Delays between tries are recorded instead of waited for."""
-    waited: list[float] = []
-
-    async def sleep(seconds: float) -> None:
-        waited.append(seconds)
-
-    monkeypatch.setattr(module.asyncio, "sleep", sleep)
-    return waited
 
 
 # What is answered, what goes on to the browser
@@ -154,6 +148,13 @@ def test_static_files_stay_with_the_browser_and_its_cache(path: str) -> None:
     scene.play(event(GRAFANA + path))
     assert scene.command == ("Fetch.continueRequest", {"requestId": "interception-1"})
     assert scene.grafana.asked == []
+
+
+def test_static_files_come_through_the_worker_where_the_browser_cannot_fetch_them() -> None:
+    scene = Scene(static=True)
+    scene.play(event(f"{GRAFANA}/public/build/app.js"))
+    assert [asked.url.path for asked in scene.grafana.asked] == ["/public/build/app.js"]
+    assert scene.fulfilled[0] == 200
 
 
 @pytest.mark.parametrize("url", ["data:image/png;base64,AA==", "blob:http://x/1", "about:blank"])
@@ -518,12 +519,12 @@ def test_not_now_is_asked_again(status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 500])
-def test_a_plain_no_is_not_asked_again(status: int, no_waiting: list[float]) -> None:
+def test_a_plain_no_is_not_asked_again(status: int) -> None:
     scene = Scene(in_turn(httpx.Response(status, json={"message": "no"})))
     scene.play(event(f"{GRAFANA}/api/ds/query", "POST", postData="{}"))
     assert scene.fulfilled[0] == status
     assert len(scene.grafana.asked) == 1
-    assert no_waiting == []
+    assert scene.waited == []
 
 
 def test_after_three_tries_the_page_gets_what_grafana_said() -> None:
@@ -539,19 +540,17 @@ def test_after_three_tries_the_page_gets_what_grafana_said() -> None:
     ("retry_after", "waited"),
     [("2", 2.0), ("0", 0.0), ("3600", 10.0), ("-5", 0.0), ("soon", 0.4), ("nan", 0.0)],
 )
-def test_retry_after_is_honoured_within_bounds(
-    retry_after: str, waited: float, no_waiting: list[float]
-) -> None:
+def test_retry_after_is_honoured_within_bounds(retry_after: str, waited: float) -> None:
     refused = httpx.Response(429, headers={"retry-after": retry_after})
     scene = Scene(in_turn(refused, httpx.Response(200)))
     scene.play(event(f"{GRAFANA}/api/ds/query", "POST", postData="{}"))
-    assert no_waiting == [waited]
+    assert scene.waited == [waited]
 
 
-def test_without_a_hint_the_pause_grows(no_waiting: list[float]) -> None:
+def test_without_a_hint_the_pause_grows() -> None:
     scene = Scene(lambda _request: httpx.Response(502))
     scene.play(event(f"{GRAFANA}/api/ds/query", "POST", postData="{}"))
-    assert no_waiting == [0.4, 0.8]
+    assert scene.waited == [0.4, 0.8]
 
 
 @pytest.mark.parametrize(
