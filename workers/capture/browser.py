@@ -8,42 +8,33 @@ serves one organisation of one Grafana.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import re
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote, urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from urllib.parse import urlsplit
 
 import httpx
 from playwright.async_api import Browser as Chromium
-from playwright.async_api import BrowserContext, CDPSession, Page, Playwright, async_playwright
 from playwright.async_api import Error as PlaywrightError
+from playwright.async_api import Playwright, async_playwright
 
-from shared import log, timerange
+from shared import log
 from shared.errors import (
     BroadsheetError,
-    DashboardForbidden,
-    DashboardNotFound,
     GrafanaAway,
-    GrafanaRefused,
     Permanent,
     Transient,
 )
-from shared.grafana import check_redirect, client_arguments, has_own_authorities
+from shared.grafana import client_arguments
 from shared.settings import Settings
-from shared.timerange import InvalidTimeRange, TimeRange
 from workers.capture import page as steps
-from workers.capture import paper, prepare, readiness
-from workers.capture.gateway import Cdp, Gateway
 from workers.capture.page import Scripts
-from workers.capture.request import Captured, CaptureRequest, Facts
-from workers.capture.verdict import judge
+from workers.capture.request import Captured, CaptureRequest
+from workers.capture.take import Clock, Tools, WarmPage, take
 
 logger = log.get(__name__)
 T = TypeVar("T")
@@ -76,31 +67,6 @@ class SandboxFails(Permanent):
     """The browser does not start in its sandbox, which BROADSHEET_CHROMIUM_SANDBOX demands."""
 
 
-class BadTimeRange(Permanent):
-    """The dashboard's time range cannot be understood."""
-
-
-@dataclass(slots=True)
-class _Warm:
-    """A page that is kept between captures, with the session that pauses its requests."""
-
-    context: BrowserContext
-    page: Page
-    session: CDPSession
-    gateway: Gateway | None = None
-    captures: int = 0
-
-
-class _Session(Cdp):
-    """Playwright's CDP session, as the gateway wants it."""
-
-    def __init__(self, session: CDPSession) -> None:
-        self.session = session
-
-    async def send(self, method: str, params: dict[str, Any]) -> Any:
-        return await self.session.send(method, params)
-
-
 class Browser:
     """Captures dashboards of one Grafana, one after the other."""
 
@@ -121,8 +87,8 @@ class Browser:
         self._chromium: Chromium | None = None
         self._client: httpx.AsyncClient | None = None
         self._scripts = Scripts()
-        self._warm: OrderedDict[str, _Warm] = OrderedDict()
-        self._clock = _Clock(0.0)
+        self._warm: OrderedDict[str, WarmPage] = OrderedDict()
+        self._clock = Clock(0.0)
         self._captures = 0
         self._launched_at = 0.0
 
@@ -140,6 +106,7 @@ class Browser:
             raise RuntimeError("A browser does not survive a fork; make one per process.")
         limit = self.settings.render_timeout + OVERHEAD
         try:
+            self._clock = Clock(time.monotonic())
             return self._run(asyncio.wait_for(self._capture(request), limit))
         except BroadsheetError:
             # The page said no, not the browser; but it may be half-way through something.
@@ -173,6 +140,15 @@ class Browser:
             return
         self._abandon()
         self._loop.close()
+
+    async def _capture(self, request: CaptureRequest) -> Captured:
+        tools = Tools(
+            settings=self.settings,
+            scripts=self._scripts,
+            client=self._http,
+            lend=self._lend,
+        )
+        return await take(request, tools, self._clock)
 
     # -- life of the browser ---------------------------------------------------------------
 
@@ -324,7 +300,8 @@ class Browser:
             )
         return self._client
 
-    async def _page(self, time_zone: str) -> _Warm:
+    async def _lend(self, time_zone: str) -> WarmPage:
+        """Return a page of this zone, a warm one where there is one that is not worn."""
         browser = await self._browser()
         warm = self._warm.pop(time_zone, None)
         if warm and (warm.captures >= CAPTURES_PER_PAGE or warm.page.is_closed()):
@@ -336,9 +313,11 @@ class Browser:
         while len(self._warm) > WARM_PAGES:
             _, oldest = self._warm.popitem(last=False)
             await oldest.context.close()
+        warm.captures += 1
+        self._captures += 1
         return warm
 
-    async def _new_page(self, browser: Chromium, time_zone: str) -> _Warm:
+    async def _new_page(self, browser: Chromium, time_zone: str) -> WarmPage:
         context = await browser.new_context(
             viewport={"width": 1100, "height": 1000},
             device_scale_factor=PIXEL_RATIO,
@@ -353,7 +332,7 @@ class Browser:
         page.on("dialog", lambda dialog: asyncio.ensure_future(dialog.dismiss()))
         context.on("page", lambda other: asyncio.ensure_future(other.close()))
         session = await context.new_cdp_session(page)
-        warm = _Warm(context, page, session)
+        warm = WarmPage(context, page, session)
 
         def paused(event: Mapping[str, Any]) -> None:
             if warm.gateway:
@@ -373,161 +352,6 @@ class Browser:
                 logger.warning("browser.page_stuck", error=_first_line(exc))
                 await self._shut()
 
-    # -- one capture -----------------------------------------------------------------------
-
-    async def _capture(self, request: CaptureRequest) -> Captured:
-        self._clock = clock = _Clock(time.monotonic())
-        answer = await self._dashboard(request.uid)
-        model = answer["dashboard"]
-        zone = _zone(model.get("timezone"), request.time_zone)
-        span = _span(request, model, zone)
-        clock.lap("preflight")
-
-        width = paper.layout_width(request.orientation, request.scale_factor)
-        panel_rows = _panel_rows(request, width)
-        prepared = prepare.prepared(answer, panel_rows=panel_rows)
-        warm = await self._page(zone)
-        gateway = Gateway(
-            base_url=self.settings.grafana_url,
-            client=self._http(),
-            cdp=_Session(warm.session),
-            prepare=lambda body: prepare.prepared(body, panel_rows=panel_rows),
-            slots=asyncio.Semaphore(self.settings.capture_concurrency),
-            allowed_hosts=frozenset(self.settings.allowed_hosts),
-            known={_dashboard_path(request.uid): json.dumps(prepared).encode()},
-            # The browser knows other authorities than the worker was told of.
-            static=has_own_authorities() and self.settings.grafana_url.startswith("https:"),
-        )
-        warm.gateway = gateway
-        warm.captures += 1
-        self._captures += 1
-        clock.lap("browser")
-        try:
-            return await self._outputs(request, warm.page, gateway, prepared, zone, span, clock)
-        finally:
-            await gateway.close()
-
-    async def _outputs(
-        self,
-        request: CaptureRequest,
-        page: Page,
-        gateway: Gateway,
-        prepared: Mapping[str, Any],
-        zone: str,
-        span: TimeRange,
-        clock: _Clock,
-    ) -> Captured:
-        model = prepared["dashboard"]
-        width = paper.layout_width(request.orientation, request.scale_factor)
-        height = min(prepare.guessed_height(model) + steps.PADDING, steps.MAX_HEIGHT)
-        path = steps.dashboard_path(
-            request.uid, from_ms=span.from_ms, to_ms=span.to_ms, variables=request.variables
-        )
-        query = steps.capture_query(theme=request.theme, time_zone=zone)
-        await page.emulate_media(media="screen", reduced_motion="reduce")
-        await page.set_viewport_size({"width": width, "height": height})
-        navigated = time.monotonic()
-        await steps.open_page(
-            page,
-            f"{self.settings.grafana_url}{path}&{query}",
-            within=self.settings.grafana_timeout,
-        )
-        clock.lap("open")
-
-        ready_at: dict[str, int] = {}
-        deadline = navigated + self.settings.render_timeout
-        expected = prepare.panel_count(model)
-        waiting = {"expected": expected, "began": navigated, "deadline": deadline}
-        look, in_time = await steps.wait_ready(
-            page,
-            self._scripts,
-            gateway,
-            ready_at=ready_at,
-            **waiting,  # type: ignore[arg-type]  # three numbers by name
-        )
-        if await steps.fit_height(page, self._scripts, width) and in_time:
-            look, in_time = await steps.wait_ready(
-                page,
-                self._scripts,
-                gateway,
-                ready_at=ready_at,
-                **waiting,  # type: ignore[arg-type]  # three numbers by name
-            )
-        clock.lap("ready")
-        _check_traffic(gateway, request.uid)
-
-        tables, cut = (
-            await steps.read_tables(page, self._scripts) if "csv" in request.formats else ((), ())
-        )
-        clock.lap("csv", when="csv" in request.formats)
-        image = await steps.shoot(page, self._scripts) if "image" in request.formats else None
-        clock.lap("image", when=image is not None)
-        pdf = None
-        if "pdf" in request.formats:
-            pdf = await steps.print_pdf(
-                page, self._scripts, orientation=request.orientation, layout=request.layout
-            )
-            clock.lap("pdf")
-        await _forget(page)
-        queries = gateway.traffic.queries
-        return Captured(
-            facts=_facts(request, prepared, look.state, span, zone, path),
-            verdict=judge(
-                readiness.settled(look, in_time=in_time),
-                ready_at,
-                remarks=(*gateway.traffic.remarks(), *cut),
-                queries=len(queries),
-                failed_queries=sum(record.status >= 400 for record in queries),
-            ),
-            timings=clock.laps,
-            pdf=pdf,
-            image=image,
-            tables=tables,
-        )
-
-    async def _dashboard(self, uid: str) -> dict[str, Any]:
-        """Ask for the dashboard before a page is opened: every "no" has its exact cause here."""
-        url = self.settings.grafana_url + _dashboard_path(uid)
-        try:
-            answer = await self._http().get(url)
-        except httpx.HTTPError as exc:
-            raise GrafanaAway(
-                f"Grafana does not answer at {self.settings.grafana_url}: "
-                f"{str(exc) or type(exc).__name__}"
-            ) from exc
-        if answer.status_code == 404:
-            raise DashboardNotFound(f"Dashboard not found: {uid}")
-        if answer.status_code == 403:
-            raise DashboardForbidden(f"Access denied to this dashboard: {uid}")
-        check_redirect(answer, self.settings.grafana_url)
-        if answer.status_code == 401:
-            raise GrafanaRefused
-        if answer.status_code >= 400:
-            raise GrafanaAway(f"Grafana answered {answer.status_code} for dashboard {uid}.")
-        try:
-            body = answer.json()
-        except ValueError:
-            body = None
-        if not isinstance(body, dict) or not isinstance(body.get("dashboard"), dict):
-            raise steps.PageBroken(
-                f"What stands at {self.settings.grafana_url} does not answer like a Grafana."
-            )
-        return body
-
-
-class _Clock:
-    """Milliseconds per stage, lap after lap."""
-
-    def __init__(self, began: float) -> None:
-        self.began = self.last = began
-        self.laps: dict[str, int] = {}
-
-    def lap(self, stage: str, *, when: bool = True) -> None:
-        now = time.monotonic()
-        if when:
-            self.laps[stage] = round((now - self.last) * 1000)
-        self.last = now
-
 
 async def _awaited(work: Awaitable[T]) -> T:
     return await work
@@ -538,110 +362,6 @@ async def _probe(chromium: Chromium) -> None:
     page = await chromium.new_page()
     await page.evaluate("1")
     await page.close()
-
-
-async def _forget(page: Page) -> None:
-    """Leave nothing of this capture for the next one that uses the page."""
-    try:
-        await page.evaluate("() => { localStorage.clear(); sessionStorage.clear(); }")
-    except PlaywrightError as exc:
-        logger.debug("browser.storage_kept", error=_first_line(exc))
-
-
-def _dashboard_path(uid: str) -> str:
-    return f"/api/dashboards/uid/{quote(uid, safe='')}"
-
-
-def _zone(dashboards: Any, reports: str) -> str:
-    """The dashboard's own zone where it names one, else the report's."""
-    name = dashboards if isinstance(dashboards, str) else ""
-    if name in ("", "browser"):
-        name = reports
-    if name.lower() in ("utc", "gmt"):
-        return "UTC"
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        return "UTC"
-    return name
-
-
-def _span(request: CaptureRequest, model: Mapping[str, Any], zone: str) -> TimeRange:
-    saved = model.get("time") if isinstance(model.get("time"), dict) else {}
-    time_from = request.time_from or str((saved or {}).get("from") or "now-6h")
-    time_to = request.time_to or str((saved or {}).get("to") or "now")
-    try:
-        return timerange.resolve(
-            time_from,
-            time_to,
-            at=request.at,
-            time_zone=zone,
-            fiscal_year_start_month=_whole(model.get("fiscalYearStartMonth")) % 12,
-            week_start=str(model.get("weekStart") or ""),
-        )
-    except InvalidTimeRange as exc:
-        raise BadTimeRange(f"Dashboard {request.uid}: {exc}") from exc
-
-
-def _whole(value: Any) -> int:
-    return value if isinstance(value, int) else 0
-
-
-def _panel_rows(request: CaptureRequest, width: int) -> int | None:
-    """The height of a panel in the simple layout: three to a page upright, one lying."""
-    if request.layout != "simple":
-        return None
-    per_page = 1 if request.orientation == "landscape" else 3
-    sheet = paper.sheet(request.orientation, width - paper.BESIDE)
-    return paper.rows_per_panel(sheet, per_page)
-
-
-def _facts(
-    request: CaptureRequest,
-    prepared: Mapping[str, Any],
-    state: Mapping[str, Any],
-    span: TimeRange,
-    zone: str,
-    path: str,
-) -> Facts:
-    model = prepared["dashboard"]
-    return Facts(
-        uid=request.uid,
-        title=str(model.get("title") or request.uid),
-        path=path,
-        time_from=span.start,
-        time_to=span.end,
-        time_zone=zone,
-        variables=_variables(model, request.variables),
-        front_end=str(state.get("frontEnd", "")),
-        version=str(state.get("version", "")),
-    )
-
-
-def _variables(model: Mapping[str, Any], chosen: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
-    """Name → text of every variable a reader would see, the report's values before the saved."""
-    templating = model.get("templating")
-    listed = templating.get("list") if isinstance(templating, dict) else None
-    shown: dict[str, str] = {}
-    for variable in listed if isinstance(listed, list) else []:
-        if not isinstance(variable, dict) or variable.get("hide") == 2:
-            continue
-        name = str(variable.get("name", ""))
-        current = variable.get("current")
-        text = current.get("text", "") if isinstance(current, dict) else ""
-        texts = chosen.get(name) or (text if isinstance(text, list) else [text])
-        label = str(variable.get("label") or name)
-        shown[label] = ", ".join("All" if item == "$__all" else str(item) for item in texts)
-    return shown
-
-
-def _check_traffic(gateway: Gateway, uid: str) -> None:
-    """The page's own request for the dashboard may have been refused, after ours was not."""
-    status = gateway.traffic.dashboard_status(uid)
-    if status == 404:
-        raise DashboardNotFound(f"Dashboard not found: {uid}")
-    if status == 403:
-        raise DashboardForbidden(f"Access denied to this dashboard: {uid}")
 
 
 def _translated(exc: PlaywrightError) -> BroadsheetError:

@@ -37,7 +37,13 @@ from shared.grafana import Grafana, GrafanaElsewhere
 from shared.settings import Settings
 from workers import chromium
 from workers.capture import page as steps
-from workers.capture.browser import BadTimeRange, Browser, BrowserCrashed, SandboxFails
+from workers.capture.browser import (
+    CAPTURES_PER_BROWSER,
+    Browser,
+    BrowserCrashed,
+    SandboxFails,
+)
+from workers.capture.facts import BadTimeRange
 from workers.capture.page import FrontEndFailed, PageBroken, Scripts, TooSlow
 from workers.capture.paper import sheet
 from workers.capture.request import Captured, CaptureRequest
@@ -908,6 +914,16 @@ def test_an_interruption_from_outside_leaves_a_browser_that_works(
     assert not launched.is_connected()
     assert capture(browser, "small", formats=NOTHING).verdict.complete
     assert browser._chromium is not launched
+
+
+def test_a_worn_browser_is_replaced_between_two_captures(browser: Browser) -> None:
+    capture(browser, "small", formats=NOTHING)
+    launched = browser._chromium
+    browser._captures = CAPTURES_PER_BROWSER
+    assert capture(browser, "small", formats=NOTHING).verdict.complete
+    assert browser._chromium is not launched
+    assert launched is not None
+    assert not launched.is_connected()
 
 
 def test_a_step_that_takes_too_long_is_named_and_the_next_capture_works(
