@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import io
 import zipfile
 from collections.abc import Sequence
@@ -103,7 +104,7 @@ def render_csvs(query: dict[str, Any]) -> Response:
     if not made:
         return Response(status=204)
     name = documents.stem(run.spec.name, run.scheduled_for)
-    return _download(_zipped(made), f"{name}.zip", "application/zip")
+    return _download(_zipped(made, run.scheduled_for), f"{name}.zip", "application/zip")
 
 
 def _exported(query: dict[str, Any], kind: str) -> Run | Response:
@@ -169,12 +170,17 @@ def _files(run: Run, kind: str) -> list[tuple[str, bytes]]:
         ]
 
 
-def _zipped(files: Sequence[tuple[str, bytes]]) -> bytes:
-    """Pack the files; those of one run have names of their own."""
+def _zipped(files: Sequence[tuple[str, bytes]], made: dt.datetime) -> bytes:
+    """Pack the files, dated `made`: a repeated request gets the same bytes.
+
+    Those of one run have names of their own.
+    """
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files:
-            archive.writestr(name, content)
+            entry = zipfile.ZipInfo(name, made.timetuple()[:6])
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, content)
     return packed.getvalue()
 
 

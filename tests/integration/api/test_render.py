@@ -135,6 +135,8 @@ def test_tables_come_as_an_archive_with_a_name_each(viewer, pool, waiter):
         "Hosts-2.csv": b"c,d\n",
         "Größen.csv": b"e\n",
     }
+    # Dated by the run, not by the moment: a repeated request gets the same bytes.
+    assert {entry.date_time for entry in archive.infolist()} == {(2026, 3, 4, 10, 30, 0)}
 
 
 def test_without_a_table_there_is_no_content(viewer):
