@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import pytest
 
-from shared.errors import DashboardForbidden, GrafanaAway, GrafanaRefused
+from api.app import create_app
+from shared.errors import DashboardForbidden, DatabaseAway, GrafanaAway, GrafanaRefused
 from tests.integration.api.fakes import report_body
 
 
@@ -271,3 +273,25 @@ def test_no_answer_may_be_sniffed_framed_or_cached(admin):
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Cache-Control"] == "no-store"
     assert "default-src 'none'" in headers["Content-Security-Policy"]
+
+
+class FrozenPool:
+    """A database that keeps everybody waiting, as a stopped server does, until `thaw`."""
+
+    def __init__(self) -> None:
+        self.thaw = threading.Event()
+
+    def connection(self):
+        self.thaw.wait()
+        raise DatabaseAway
+
+
+def test_a_database_that_is_frozen_makes_the_process_unready_and_does_not_hang_it(
+    settings, bell, grafana, waiter, clock
+):
+    pool = FrozenPool()
+    app = create_app(settings, pool=pool, bell=bell, grafana=grafana, waiter=waiter, clock=clock)
+    answer = app.test_client().get("/readyz")
+    pool.thaw.set()
+    assert answer.status_code == 503
+    assert "BROADSHEET_DATABASE_URL" in answer.json["message"]
