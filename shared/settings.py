@@ -20,7 +20,6 @@ from environs import EnvError, FileAwareEnv, validate
 from shared.errors import SettingsError
 
 PREFIX = "BROADSHEET_"
-SECRETS = frozenset({"database_url", "redis_url", "grafana_token", "smtp_password"})
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -148,14 +148,14 @@ def assemble(task_id: int, deps: Deps) -> None:
         began = time.monotonic()
         with db.transaction(deps.pool) as conn:
             run = _run_of(conn, claim)
-            sheets = captures.of_run(conn, run.id)
-            parts = {sheet.id: _contents(conn, sheet.id) for sheet in sheets}
+            done = captures.of_run(conn, run.id)
+            parts = {capture.id: _contents(conn, capture.id) for capture in done}
             branding = report_settings.get(conn, run.org_id).body
         now = dt.datetime.now(dt.UTC)
         with beating(deps.pool, claim):
-            files = _files(run, sheets, parts, branding, now)
+            files = _files(run, done, parts, branding, now)
         with db.transaction(deps.pool) as conn:
-            rings = _store_documents(conn, claim, run, sheets, files, branding, now, began, deps)
+            rings = _store_documents(conn, claim, run, done, files, branding, now, began, deps)
         logger.info("run.assembled", documents=len(files))
         queue.announce(deps.pool, deps.bell, rings)
 
@@ -173,7 +173,7 @@ def _contents(conn: Connection, capture_id: int) -> list[tuple[Document, bytes]]
 
 def _files(
     run: Run,
-    sheets: list[Capture],
+    done: list[Capture],
     parts: dict[int, list[tuple[Document, bytes]]],
     branding: Any,
     now: dt.datetime,
@@ -183,9 +183,9 @@ def _files(
         branding, report=run.spec.name, made=now, show_variables=run.spec.show_variables
     )
     chapters = [
-        _chapter(sheet, content)
-        for sheet in sheets
-        for part, content in parts[sheet.id]
+        _chapter(capture, content)
+        for capture in done
+        for part, content in parts[capture.id]
         if part.kind == "pdf"
     ]
     files: list[_File] = []
@@ -199,8 +199,8 @@ def _files(
     for suffix, kind in (("png", "image"), ("csv", "csv")):
         files += [
             _File(kind, f"{documents.stem(part.name, run.scheduled_for)}.{suffix}", content)
-            for sheet in sheets
-            for part, content in parts[sheet.id]
+            for capture in done
+            for part, content in parts[capture.id]
             if part.kind == kind
         ]
     return _distinct(files)
@@ -221,8 +221,8 @@ def _distinct(files: list[_File]) -> list[_File]:
     return result
 
 
-def _chapter(sheet: Capture, content: bytes) -> assembly.Chapter:
-    facts = sheet.facts
+def _chapter(capture: Capture, content: bytes) -> assembly.Chapter:
+    facts = capture.facts
     return assembly.Chapter(
         pdf=content,
         title=facts["title"],
@@ -230,22 +230,19 @@ def _chapter(sheet: Capture, content: bytes) -> assembly.Chapter:
         time_to=dt.datetime.fromisoformat(facts["to"]),
         time_zone=facts["timeZone"],
         variables=facts["variables"],
-        notes=_verdict(sheet).amiss,
+        notes=_verdict(capture).amiss,
     )
 
 
-def _verdict(sheet: Capture) -> Verdict:
-    return Verdict.from_json({key: (sheet.verdict or {})[key] for key in VERDICT_FIELDS})
-
-
-VERDICT_FIELDS = ("panels", "remarks", "queries", "failed_queries")
+def _verdict(capture: Capture) -> Verdict:
+    return Verdict.from_json(capture.verdict or {})
 
 
 def _store_documents(
     conn: Connection,
     claim: Claim,
     run: Run,
-    sheets: list[Capture],
+    done: list[Capture],
     files: list[_File],
     branding: Any,
     now: dt.datetime,
@@ -260,7 +257,7 @@ def _store_documents(
     settings = deps.settings
     letter = messages.compose(
         run.spec,
-        [_mail_sheet(sheet) for sheet in sheets],
+        [_mail_sheet(capture) for capture in done],
         documents.of_run(conn, run.id),
         branding=branding.get("branding") or {},
         slot=run.scheduled_for,
@@ -269,7 +266,7 @@ def _store_documents(
         max_attachment_bytes=settings.max_attachment_size_mb * 1024 * 1024,
     )
     milliseconds = (time.monotonic() - began) * 1000
-    complete = all(_verdict(capture).complete for capture in sheets)
+    complete = all(_verdict(capture).complete for capture in done)
     if not runs.rendered(
         conn, run.id, letter.to_json(), complete=complete, milliseconds=milliseconds
     ):
@@ -282,15 +279,15 @@ def _store_documents(
     return rings
 
 
-def _mail_sheet(sheet: Capture) -> Sheet:
-    facts = sheet.facts
+def _mail_sheet(capture: Capture) -> Sheet:
+    facts = capture.facts
     return Sheet(
         uid=facts["uid"],
         title=facts["title"],
         url_path=facts["path"],
         time_from=dt.datetime.fromisoformat(facts["from"]),
         time_to=dt.datetime.fromisoformat(facts["to"]),
-        notes=_verdict(sheet).notes,
+        notes=_verdict(capture).notes,
     )
 
 
