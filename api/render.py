@@ -31,6 +31,7 @@ blp = Blueprint(
     description="Dashboards as files, for anybody with a token.",
 )
 BINARY = {"type": "string", "format": "binary"}
+YES, NO = ("true", "1"), ("false", "0")
 #: A list of dashboards in an address; servers and proxies take about 8,000 characters.
 LONGEST_LIST = 100_000
 
@@ -57,7 +58,11 @@ class PdfQuery(CsvQuery):
     orientation = Choice("portrait", "landscape")
     layout = Choice("simple", "grid")
     scale_factor = QueryWhole(low=0, high=10)
-    include_tables = Text(longest=10, metadata={"description": "Taken, and without effect."})
+    include_tables = Choice(
+        *YES,
+        *NO,
+        metadata={"description": "Whether the rows of all tables follow the dashboards."},
+    )
 
 
 @blp.route("/pdfs", methods=["GET"], parameters=launch.PARAMETERS)
@@ -118,7 +123,11 @@ def _export(query: dict[str, Any], kind: str) -> launch.Make:
     body = {
         "dashboards": _listed(query["dashboards"]),
         "formats": [kind],
-        "options": {"pdfCombineOneFile": True, **options},
+        "options": {
+            "pdfCombineOneFile": True,
+            "pdfIncludeTables": query.get("includeTables") in YES,
+            **options,
+        },
         "scaleFactor": query.get("scaleFactor", 0),
     }
     report = merged(body, blank(now), now)

@@ -273,6 +273,7 @@ def complete(report: Report, now: dt.datetime) -> Report:
 
 def check(report: Report, now: dt.datetime) -> None:
     """Raise `BadRequest` naming what is missing or wrong."""
+    check_options(report.options)
     if report.state == DRAFT:
         # What is there must make sense, but it need not name a slot yet.
         check_schedule(replace(report.schedule, frequency="never"))
@@ -284,6 +285,13 @@ def check(report: Report, now: dt.datetime) -> None:
     # A range may make sense in the evening only: what counts is the slot that it is for.
     check_ranges(report, reports.next_run(report.state, report.schedule, now) or now)
     check_sendable(report)
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Raise `BadRequest` for a zone that there is none of; the rest is checked as it comes in."""
+    name = str(options.get("timeZone") or "")
+    if name and schedule.find_zone(name) is None:
+        raise invalid("options.timeZone", 'must be an IANA name such as "Europe/Warsaw", or empty')
 
 
 def check_sendable(report: Report) -> None:

@@ -22,7 +22,7 @@ from api.fields import (
     Variables,
     Whole,
 )
-from shared import reports, runs, schedule
+from shared import reports, runs, schedule, spec
 
 MAX_RECIPIENTS = 500
 MAX_DASHBOARDS = 50
@@ -117,7 +117,56 @@ class ReportOptions(Body):
     )
     pdf_combine_one_file = Flag()
     pdf_show_template_variables = Flag()
-    csv_encoding = Text(metadata={"description": "Kept, and without effect."})
+    pdf_include_tables = Flag(
+        metadata={
+            "description": "Not in Grafana: the PDF ends with the rows of all tables."
+        }
+    )
+    csv_encoding = Text(
+        metadata={
+            "description": (
+                '"utf-8-bom" (default), "utf-8" or "utf-16". Grafana has this option, and its '
+                "values are not public: any other text is kept, and taken as the default."
+            )
+        }
+    )
+    csv_values = Choice(
+        "formatted",
+        "raw",
+        metadata={
+            "description": (
+                "Not in Grafana: cells as the reader sees them (default), or the values behind "
+                "them, with times as ISO 8601 in UTC."
+            )
+        },
+    )
+    csv_formula_guard = Flag(
+        metadata={
+            "description": (
+                "Not in Grafana: an apostrophe goes before what a spreadsheet would run. On if "
+                "absent."
+            )
+        }
+    )
+    time_zone = Text(
+        longest=100,
+        metadata={
+            "description": (
+                "Not in Grafana: the zone of axes, texts and header, an IANA name. Absent or "
+                "empty: the dashboard's own, and where that is the browser's, the schedule's."
+            )
+        },
+    )
+    on_incomplete = Choice(
+        *spec.ON_INCOMPLETE,
+        metadata={
+            "description": (
+                "Not in Grafana: what to do when a panel fails or does not come in time. "
+                '"deliver" (default) sends what is there and marks what is missing; "fail" tries '
+                "again, and in the end sends nothing."
+            )
+        },
+    )
 
     class Meta:
         """Echo what newer Grafanas know."""

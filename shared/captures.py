@@ -60,6 +60,22 @@ def again(conn: Connection, capture_id: int, cause: str) -> None:
     )
 
 
+def told(
+    conn: Connection,
+    capture_id: int,
+    *,
+    facts: Mapping[str, Any],
+    verdict: Mapping[str, Any],
+    timings: Mapping[str, Any],
+) -> None:
+    """Keep what an attempt found that is not taken for done."""
+    conn.execute(
+        "UPDATE capture SET facts = %s, verdict = %s, timings = %s "
+        "WHERE id = %s AND state = 'rendering'",
+        [Json(facts), Json(verdict), Json(timings), capture_id],
+    )
+
+
 def done(
     conn: Connection,
     capture_id: int,

@@ -12,7 +12,13 @@ from dataclasses import dataclass
 
 from shared.db import Connection
 
-MEDIA_TYPES = {"pdf": "application/pdf", "image": "image/png", "csv": "text/csv"}
+MEDIA_TYPES = {
+    "pdf": "application/pdf",
+    "image": "image/png",
+    "csv": "text/csv",
+    #: Only as raw output of a capture.
+    "table": "application/json",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 from shared import schedule
 from shared.db import Connection
 from shared.schedule import Schedule
-from shared.spec import DashboardSpec, RunSpec
+from shared.spec import DELIVER, DashboardSpec, RunSpec
 
 DRAFT, SCHEDULED, PAUSED, EXPIRED = "draft", "scheduled", "paused", "expired"
 STATES = (DRAFT, SCHEDULED, PAUSED, EXPIRED)
@@ -75,6 +75,12 @@ class Report:
             combine=bool(options.get("pdfCombineOneFile", True)),
             link=self.enable_dashboard_url,
             time_zone=self.schedule.time_zone,
+            content_time_zone=str(options.get("timeZone") or ""),
+            table_appendix=bool(options.get("pdfIncludeTables")),
+            csv_raw=options.get("csvValues") == "raw",
+            csv_encoding=str(options.get("csvEncoding") or ""),
+            csv_guard=bool(options.get("csvFormulaGuard", True)),
+            on_incomplete=str(options.get("onIncomplete") or DELIVER),
             late=late,
         )
 

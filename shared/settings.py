@@ -45,6 +45,8 @@ class Settings:
     chromium: str = ""
     #: "auto": on, but not as root, and off with a warning where it cannot start.
     chromium_sandbox: str = "auto"
+    #: A browser that holds more after a capture is replaced by a new one.
+    browser_memory_mb: int = 1_500
     render_timeout: float = 60.0
     #: Attempts per capture or assembly before the run has failed; mail is tried for a day.
     max_attempts: int = 3
@@ -211,6 +213,7 @@ _READERS: dict[str, Any] = {
     "allowed_hosts": _list,
     "capture_concurrency": _whole(1, 1000),
     "chromium": _text,
+    "browser_memory_mb": _whole(200, 1_000_000),
     "chromium_sandbox": _choice("auto", "on", "off"),
     "render_timeout": _seconds,
     "max_attempts": _whole(1, 20),

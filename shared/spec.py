@@ -10,6 +10,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
+#: Send what is complete, with what is missing marked; or fail, after the usual attempts.
+DELIVER, FAIL = "deliver", "fail"
+ON_INCOMPLETE = (DELIVER, FAIL)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DashboardSpec:
@@ -43,7 +47,18 @@ class RunSpec:
     #: One PDF for all dashboards (Grafana's `pdfCombineOneFile`).
     combine: bool = True
     link: bool = False
+    #: The schedule's, and that of dashboards which leave theirs to the browser.
     time_zone: str = "UTC"
+    #: Of all dashboards, whatever they say themselves; "": theirs.
+    content_time_zone: str = ""
+    #: Whether the rows of all tables follow the dashboards in the PDF.
+    table_appendix: bool = False
+    #: Whether CSV has the values behind what the reader sees, and how it is written.
+    csv_raw: bool = False
+    csv_encoding: str = ""
+    csv_guard: bool = True
+    #: What becomes of a run whose panels do not all show what they should.
+    on_incomplete: str = DELIVER
     #: Set where the run fires later than its slot by more than a minute.
     late: bool = False
 

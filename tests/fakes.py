@@ -67,8 +67,16 @@ class FakeRenderer:
             verdict=Verdict(panels=self.panels),
             timings={"ready": 5},
             pdf=one_page() if "pdf" in request.formats else None,
-            image=b"png" if "image" in request.formats else None,
-            tables=(Table(title="T", header=("a",), rows=(("1",),)),)
+            images=(b"png", b"more png") if "image" in request.formats else (),
+            tables=(
+                Table(
+                    title="T",
+                    header=("a",),
+                    rows=(("1 ms",),),
+                    raw=((1,),) if request.raw else None,
+                    count=1,
+                ),
+            )
             if "csv" in request.formats
             else (),
         )

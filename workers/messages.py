@@ -34,6 +34,9 @@ _CLOCK = "%Y-%m-%d %H:%M"
 #: The content id of the branding's logo.
 LOGO = "logo@broadsheet"
 
+#: What a screen reader reads out before anybody loses patience.
+LONGEST_ALT = 500
+
 #: Every run keeps a copy of its logo, and every recipient gets one: no photographs.
 MAX_LOGO = 256 * 1024
 
@@ -49,6 +52,10 @@ class Sheet:
     #: Both aware.
     time_from: datetime
     time_to: datetime
+    #: That of the dashboard, in which its pages tell the range as well.
+    time_zone: str
+    #: Titles, for those who have the picture described to them.
+    panels: tuple[str, ...] = ()
     #: What is missing or wrong on it: "CPU usage: timed out".
     notes: tuple[str, ...] = ()
 
@@ -92,6 +99,7 @@ def compose(
     sheets: Sequence[Sheet],
     documents: Sequence[Document],
     *,
+    pictures: Mapping[int, int],
     branding: Mapping[str, Any],
     slot: datetime,
     now: datetime,
@@ -100,30 +108,33 @@ def compose(
 ) -> Letter:
     """Write the letter of a run.
 
-    Images are shown inside the HTML, other documents attached. A document that would make the
-    files of the mail larger than `max_attachment_bytes`, counted as mail encodes them, is left
-    out, and the letter names it.
+    Images are shown inside the HTML, each under the sheet whose index `pictures` gives for the
+    document's id; a picture may come in several slices. Other documents are attached. A document
+    that would make the files of the mail larger than `max_attachment_bytes`, counted as mail
+    encodes them, is left out, and the letter names it.
     """
     carried, left_out = _fitting(documents, max_attachment_bytes)
-    pictures = [document for document in carried if document.kind == "image"]
+    images = [document for document in carried if document.kind == "image"]
     files = [document for document in carried if document.kind != "image"]
     logo = _logo(str(branding.get("emailLogoUrl") or ""))
     zone = ZoneInfo(spec.time_zone)
+    shown = [_told(sheet, spec, grafana_public_url) for sheet in sheets]
     view = {
         "name": header_text(spec.name) or "Report",
         "logo": LOGO if logo else "",
         "due": _moment(slot, zone),
         "made": f"{now.astimezone(zone):{_CLOCK}}" if spec.late else "",
         "message": _plain(spec.message).strip("\n").split("\n"),
-        "sheets": [_told(sheet, spec, zone, grafana_public_url) for sheet in sheets],
+        "sheets": shown,
         "files": [_named(document) for document in files],
         "left_out": [_named(document) for document in left_out],
         "limit": _size(max_attachment_bytes),
         "footer": _footer(branding),
         "empty": not documents,
-        "loose": [],
     }
-    _place(view, pictures, [document for document in documents if document.kind == "image"])
+    for document in images:
+        told = shown[pictures[document.id]]
+        told["pictures"].append(_picture(document, told))
     return Letter(
         subject=header_text(spec.subject) or header_text(spec.name) or "Report",
         text=_templates().get_template("letter.txt").render(view),
@@ -131,7 +142,7 @@ def compose(
         reply_to=spec.reply_to,
         date=now.astimezone(UTC).replace(microsecond=0),
         attachments=tuple(document.id for document in files),
-        images=tuple((_content_id(document), document.id) for document in pictures),
+        images=tuple((_content_id(document), document.id) for document in images),
         logo=logo,
     )
 
@@ -168,33 +179,28 @@ def _fitting(documents: Sequence[Document], limit: int) -> tuple[list[Document],
     return carried, left_out
 
 
-def _told(sheet: Sheet, spec: RunSpec, zone: ZoneInfo, grafana_public_url: str) -> dict[str, Any]:
+def _told(sheet: Sheet, spec: RunSpec, grafana_public_url: str) -> dict[str, Any]:
     link = spec.link and grafana_public_url
     return {
         "title": header_text(sheet.title) or sheet.uid,
-        "range": _range(sheet, zone),
+        "range": _range(sheet, ZoneInfo(sheet.time_zone)),
         "link": header_text(grafana_public_url + sheet.url_path) if link else "",
         "notes": [header_text(note) for note in sheet.notes],
-        "picture": None,
+        "panels": [header_text(title) for title in sheet.panels],
+        "pictures": [],
     }
 
 
-def _place(view: dict[str, Any], shown: Sequence[Document], made: Sequence[Document]) -> None:
-    """Put each picture under its dashboard; where they are not one to one, after all of them."""
-    one_to_one = len(made) == len(view["sheets"])
-    for position, document in enumerate(made):
-        if document not in shown:
-            continue
-        sheet = view["sheets"][position] if one_to_one else None
-        picture = {
-            "src": f"cid:{_content_id(document)}",
-            "name": header_text(document.name),
-            "alt": sheet["title"] if sheet else header_text(document.name),
-        }
-        if sheet:
-            sheet["picture"] = picture
-        else:
-            view["loose"].append(picture)
+def _picture(document: Document, sheet: Mapping[str, Any]) -> dict[str, str]:
+    """The first slice of a picture says what is on all of them."""
+    alt = f"{sheet['title']}, continued"
+    if not sheet["pictures"]:
+        alt = sheet["title"] + (": " + ", ".join(sheet["panels"]) if sheet["panels"] else "")
+    return {
+        "src": f"cid:{_content_id(document)}",
+        "name": header_text(document.name),
+        "alt": alt if len(alt) <= LONGEST_ALT else alt[: LONGEST_ALT - 1].rstrip(" ,") + "…",
+    }
 
 
 def _content_id(document: Document) -> str:

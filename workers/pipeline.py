@@ -9,11 +9,12 @@ or given up in `_setback`, the only place that decides so.
 from __future__ import annotations
 
 import datetime as dt
+import json
 import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from shared import (
@@ -31,15 +32,17 @@ from shared import (
 from shared.captures import Capture
 from shared.db import Connection, Pool
 from shared.documents import Document
-from shared.errors import BroadsheetError, DatabaseAway, LostLease
+from shared.errors import BroadsheetError, DatabaseAway, LostLease, Transient
 from shared.queue import Bell
 from shared.runs import Run
 from shared.settings import Settings
+from shared.spec import FAIL
 from shared.tasks import Claim, Ring
 from workers import assemble as assembly
 from workers import messages, retry
-from workers.capture.request import Captured, CaptureRequest
+from workers.capture.request import Captured, CaptureRequest, Mark, Table
 from workers.capture.verdict import Verdict
+from workers.csv_files import csv_file
 from workers.heartbeat import beating
 from workers.mail import Attachment, Mailer, MailRefused, MailStopped, MailUnknown
 from workers.messages import Letter, Sheet
@@ -47,6 +50,8 @@ from workers.messages import Letter, Sheet
 logger = log.get(__name__)
 
 Renderer = Callable[[CaptureRequest], Captured]
+#: Makes a PDF of a page of ours.
+Printer = Callable[[str], bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +62,7 @@ class Deps:
     pool: Pool
     bell: Bell
     render: Renderer
+    print_html: Printer
     mailer: Mailer
     owner: str
 
@@ -79,6 +85,10 @@ def render(task_id: int, deps: Deps) -> None:
         request = _request(run, capture, branding)
         with beating(deps.pool, claim):
             captured = deps.render(request)
+        if run.spec.on_incomplete == FAIL and not captured.verdict.complete:
+            with db.transaction(deps.pool) as conn:
+                _tell(conn, claim, captured)
+            raise Incomplete.because(captured.verdict)
         with db.transaction(deps.pool) as conn:
             rings = _store_capture(conn, claim, captured)
         logger.info(
@@ -90,23 +100,57 @@ def render(task_id: int, deps: Deps) -> None:
         queue.announce(deps.pool, deps.bell, rings)
 
 
+class Incomplete(Transient):
+    """A dashboard is not complete, and its report wants to fail then."""
+
+    @classmethod
+    def because(cls, verdict: Verdict) -> Incomplete:
+        """Name what is amiss."""
+        return cls(f"Incomplete, and the report asks to fail then: {'; '.join(verdict.amiss)}")
+
+
 def _request(run: Run, capture: Capture, branding: Any) -> CaptureRequest:
     spec = run.spec
     dashboard = spec.dashboards[capture.position]
-    # One page load serves all outputs, so a report with both has the PDF's theme.
-    theme = str(branding.get("pdfTheme" if "pdf" in spec.formats else "embeddedImageTheme") or "")
+    with_pdf = "pdf" in spec.formats
+    with_tables = "csv" in spec.formats or (with_pdf and spec.table_appendix)
+    pdf_theme = _theme(branding.get("pdfTheme"), "light")
+    image_theme = _theme(branding.get("embeddedImageTheme"), "dark")
     return CaptureRequest(
         uid=dashboard.uid,
         at=run.scheduled_for,
         time_from=dashboard.time_from,
         time_to=dashboard.time_to,
         time_zone=spec.time_zone,
+        forced_time_zone=spec.content_time_zone,
         variables=dashboard.variables,
-        formats=spec.formats,
+        formats=(
+            *(kind for kind in spec.formats if kind != "csv"),
+            *(("csv",) if with_tables else ()),
+        ),
         orientation=spec.orientation,
         layout=spec.layout,
-        theme=theme if theme in ("light", "dark") else "light",
+        theme=pdf_theme if with_pdf else image_theme,
+        image_theme=image_theme,
         scale_factor=spec.scale_factor,
+        raw=spec.csv_raw and "csv" in spec.formats,
+    )
+
+
+def _theme(chosen: Any, otherwise: str) -> str:
+    """Grafana's "current" theme is that of whoever looks; nobody does, so it is the default."""
+    return chosen if chosen in ("light", "dark") else otherwise
+
+
+def _tell(conn: Connection, claim: Claim, captured: Captured) -> None:
+    """Keep what a capture found that is not good enough, for the history."""
+    runs.lock(conn, claim.run_id)
+    captures.told(
+        conn,
+        claim.capture_id or 0,
+        facts=captured.facts.to_json(),
+        verdict=captured.verdict.to_json(),
+        timings=captured.timings,
     )
 
 
@@ -115,14 +159,17 @@ def _store_capture(conn: Connection, claim: Claim, captured: Captured) -> list[R
     tasks.complete(conn, claim)
     capture_id = claim.capture_id or 0
     documents.drop_of_capture(conn, capture_id)
+
+    def put(kind: str, name: str, content: bytes) -> None:
+        documents.put(conn, claim.run_id, kind, name, content, capture_id=capture_id)
+
     title = captured.facts.title
     if captured.pdf is not None:
-        documents.put(conn, claim.run_id, "pdf", title, captured.pdf, capture_id=capture_id)
-    if captured.image is not None:
-        documents.put(conn, claim.run_id, "image", title, captured.image, capture_id=capture_id)
+        put("pdf", title, captured.pdf)
+    for image in captured.images:
+        put("image", title, image)
     for table in captured.tables:
-        content = assembly.csv_file(table)
-        documents.put(conn, claim.run_id, "csv", table.title, content, capture_id=capture_id)
+        put("table", table.title, json.dumps(table.to_json()).encode())
     captures.done(
         conn,
         capture_id,
@@ -153,7 +200,7 @@ def assemble(task_id: int, deps: Deps) -> None:
             branding = report_settings.get(conn, run.org_id).body
         now = dt.datetime.now(dt.UTC)
         with beating(deps.pool, claim):
-            files = _files(run, done, parts, branding, now)
+            files = _files(run, done, parts, branding, now, deps)
         with db.transaction(deps.pool) as conn:
             rings = _store_documents(conn, claim, run, done, files, branding, now, began, deps)
         logger.info("run.assembled", documents=len(files))
@@ -162,9 +209,12 @@ def assemble(task_id: int, deps: Deps) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _File:
+    """A document to be; `position` is its dashboard's, None for one of several."""
+
     kind: str
     name: str
     content: bytes
+    position: int | None = None
 
 
 def _contents(conn: Connection, capture_id: int) -> list[tuple[Document, bytes]]:
@@ -177,32 +227,53 @@ def _files(
     parts: dict[int, list[tuple[Document, bytes]]],
     branding: Any,
     now: dt.datetime,
+    deps: Deps,
 ) -> list[_File]:
     """Make the documents: the PDF (or one per dashboard), then images, then tables."""
+    spec = run.spec
     letterhead = assembly.Letterhead.from_settings(
-        branding, report=run.spec.name, made=now, show_variables=run.spec.show_variables
+        branding, report=spec.name, made=now, show_variables=spec.show_variables
     )
+    tables = {
+        capture.id: [
+            Table.from_json(json.loads(content))
+            for part, content in parts[capture.id]
+            if part.kind == "table"
+        ]
+        for capture in done
+    }
     chapters = [
-        _chapter(capture, content)
+        (capture, _chapter(capture, content, tables[capture.id] if spec.table_appendix else []))
         for capture in done
         for part, content in parts[capture.id]
         if part.kind == "pdf"
     ]
     files: list[_File] = []
-    if chapters and (run.spec.combine or len(chapters) == 1):
-        name = documents.stem(run.spec.name, run.scheduled_for)
-        files.append(_File("pdf", f"{name}.pdf", assembly.pdf(chapters, letterhead)))
+    if chapters and (spec.combine or len(chapters) == 1):
+        name = documents.stem(spec.name, run.scheduled_for)
+        pdf = assembly.pdf([chapter for _, chapter in chapters], letterhead, deps.print_html)
+        files.append(_File("pdf", f"{name}.pdf", pdf))
     else:
-        for chapter in chapters:
+        for capture, chapter in chapters:
             name = documents.stem(chapter.title, run.scheduled_for)
-            files.append(_File("pdf", f"{name}.pdf", assembly.pdf([chapter], letterhead)))
-    for suffix, kind in (("png", "image"), ("csv", "csv")):
+            pdf = assembly.pdf([chapter], letterhead, deps.print_html)
+            files.append(_File("pdf", f"{name}.pdf", pdf, capture.position))
+    for capture in done:
+        name = documents.stem(capture.facts["title"], run.scheduled_for)
         files += [
-            _File(kind, f"{documents.stem(part.name, run.scheduled_for)}.{suffix}", content)
-            for capture in done
+            _File("image", f"{name}.png", content, capture.position)
             for part, content in parts[capture.id]
-            if part.kind == kind
+            if part.kind == "image"
         ]
+    if "csv" in spec.formats:
+        for capture in done:
+            for table in tables[capture.id]:
+                title = " - ".join(part for part in (capture.facts["title"], table.title) if part)
+                content = csv_file(
+                    table, raw=spec.csv_raw, guard=spec.csv_guard, encoding=spec.csv_encoding
+                )
+                name = f"{documents.stem(title, run.scheduled_for)}.csv"
+                files.append(_File("csv", name, content, capture.position))
     return _distinct(files)
 
 
@@ -217,11 +288,11 @@ def _distinct(files: list[_File]) -> list[_File]:
             stem, _, suffix = file.name.rpartition(".")
             name = f"{stem}-{count}.{suffix}"
         taken.add(name)
-        result.append(_File(file.kind, name, file.content))
+        result.append(replace(file, name=name))
     return result
 
 
-def _chapter(capture: Capture, content: bytes) -> assembly.Chapter:
+def _chapter(capture: Capture, content: bytes, tables: list[Table]) -> assembly.Chapter:
     facts = capture.facts
     return assembly.Chapter(
         pdf=content,
@@ -231,6 +302,9 @@ def _chapter(capture: Capture, content: bytes) -> assembly.Chapter:
         time_zone=facts["timeZone"],
         variables=facts["variables"],
         notes=_verdict(capture).amiss,
+        theme=facts.get("theme", "light"),
+        outline=[Mark(**mark) for mark in facts.get("panels", ())],
+        tables=tables,
     )
 
 
@@ -251,14 +325,18 @@ def _store_documents(
 ) -> list[Ring]:
     runs.lock(conn, claim.run_id)
     tasks.complete(conn, claim)
+    pictures: dict[int, int] = {}
     for file in files:
-        documents.put(conn, run.id, file.kind, file.name, file.content)
+        made = documents.put(conn, run.id, file.kind, file.name, file.content)
+        if file.kind == "image" and file.position is not None:
+            pictures[made] = file.position
     documents.drop_parts(conn, run.id)
     settings = deps.settings
     letter = messages.compose(
         run.spec,
         [_mail_sheet(capture) for capture in done],
         documents.of_run(conn, run.id),
+        pictures=pictures,
         branding=branding.get("branding") or {},
         slot=run.scheduled_for,
         now=now,
@@ -287,6 +365,8 @@ def _mail_sheet(capture: Capture) -> Sheet:
         url_path=facts["path"],
         time_from=dt.datetime.fromisoformat(facts["from"]),
         time_to=dt.datetime.fromisoformat(facts["to"]),
+        time_zone=facts["timeZone"],
+        panels=tuple(panel.title for panel in _verdict(capture).panels if panel.title),
         notes=_verdict(capture).notes,
     )
 

@@ -10,18 +10,24 @@ from shared import timerange
 from shared.errors import Permanent
 from shared.timerange import InvalidTimeRange, TimeRange
 from workers.capture import paper
-from workers.capture.request import CaptureRequest, Facts
+from workers.capture.layout import Layout
+from workers.capture.paper import Sheet
+from workers.capture.request import CaptureRequest, Facts, Mark
+from workers.capture.verdict import Verdict
 
 
 class BadTimeRange(Permanent):
     """The dashboard's time range cannot be understood."""
 
 
-def zone_of(dashboards: Any, reports: str) -> str:
-    """Return the dashboard's own zone where it names one, else the report's."""
-    name = dashboards if isinstance(dashboards, str) else ""
+def zone_of(dashboards: Any, request: CaptureRequest) -> str:
+    """Return the zone of axes and texts: the report's choice, else the dashboard's own.
+
+    A dashboard that leaves it to the browser has the zone of the report's schedule.
+    """
+    name = request.forced_time_zone or (dashboards if isinstance(dashboards, str) else "")
     if name in ("", "browser"):
-        name = reports
+        name = request.time_zone
     if name.lower() in ("utc", "gmt"):
         return "UTC"
     try:
@@ -68,6 +74,24 @@ def panel_rows(request: CaptureRequest, width: int) -> int | None:
     return paper.rows_per_panel(sheet, per_page)
 
 
+def variables_of(request: CaptureRequest, model: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Return the report's values as the page's address wants them.
+
+    "All" is what readers see and clients send; Grafana's own word for it is `$__all`. Of a
+    variable that has no such choice, it is a value like any other.
+    """
+    choices = {
+        str(variable.get("name", "")): bool(variable.get("includeAll"))
+        for variable in _listed(model)
+    }
+    return {
+        name: tuple(
+            "$__all" if text == "All" and choices.get(name, True) else text for text in texts
+        )
+        for name, texts in request.variables.items()
+    }
+
+
 def facts_of(
     request: CaptureRequest,
     prepared: Mapping[str, Any],
@@ -75,8 +99,13 @@ def facts_of(
     span: TimeRange,
     zone: str,
     path: str,
+    variables: Mapping[str, str] | None,
 ) -> Facts:
-    """Return what the dashboard turned out to be; `state` is the page's own word."""
+    """Return what the dashboard turned out to be; `state` is the page's own word.
+
+    So are `variables`, where it tells them: a query may have given them other values than the
+    dashboard was saved with.
+    """
     model = prepared["dashboard"]
     return Facts(
         uid=request.uid,
@@ -85,19 +114,41 @@ def facts_of(
         time_from=span.start,
         time_to=span.end,
         time_zone=zone,
-        variables=_variables(model, request.variables),
+        variables=_variables(model, request.variables) if variables is None else variables,
         front_end=str(state.get("frontEnd", "")),
         version=str(state.get("version", "")),
+        theme=request.theme,
     )
+
+
+def marks_of(
+    verdict: Verdict, keys: Mapping[int, str], laid: Layout, sheet: Sheet
+) -> tuple[Mark, ...]:
+    """Return where in the PDF each panel with a title begins."""
+    titles = {panel.key: panel.title for panel in verdict.panels}
+    return tuple(
+        Mark(
+            title=title,
+            page=place.page,
+            top=paper.points_down(sheet, place.y - place.page * laid.room, laid.fit),
+        )
+        for place in sorted(laid.places, key=lambda place: (place.y, place.x))
+        if place.start == 0 and (title := titles.get(keys.get(place.index, ""), ""))
+    )
+
+
+def _listed(model: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    templating = model.get("templating")
+    listed = templating.get("list") if isinstance(templating, dict) else None
+    found = listed if isinstance(listed, list) else []
+    return [variable for variable in found if isinstance(variable, dict)]
 
 
 def _variables(model: Mapping[str, Any], chosen: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
     """Name → text of every variable a reader would see, the report's values before the saved."""
-    templating = model.get("templating")
-    listed = templating.get("list") if isinstance(templating, dict) else None
     shown: dict[str, str] = {}
-    for variable in listed if isinstance(listed, list) else []:
-        if not isinstance(variable, dict) or variable.get("hide") == 2:
+    for variable in _listed(model):
+        if variable.get("hide") == 2:
             continue
         name = str(variable.get("name", ""))
         current = variable.get("current")

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import io
+import math
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import asdict, replace
 from importlib import resources
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import urlencode, urlsplit
 
 from PIL import Image
@@ -19,11 +21,14 @@ from playwright.async_api import Page
 from playwright.async_api import TimeoutError as PlaywrightTimeout
 
 from shared.errors import GrafanaAway, GrafanaRefused, Permanent, Transient
-from workers.capture import paper, readiness
+from workers.capture import layout, paper, readiness, told
 from workers.capture.gateway import Gateway
+from workers.capture.layout import Layout
+from workers.capture.paper import Sheet
 from workers.capture.readiness import Look
 from workers.capture.request import Table
-from workers.capture.verdict import STATES
+from workers.capture.told import Measured
+from workers.capture.verdict import STATES, Verdict
 
 T = TypeVar("T")
 
@@ -32,13 +37,17 @@ POLL = 0.05
 LOOK_TIMEOUT = 15.0
 #: Printing and shooting a tall dashboard takes seconds.
 OUTPUT_TIMEOUT = 60.0
-#: Kiosk mode leaves some padding around the grid.
-PADDING = 160
-MAX_HEIGHT = 60_000
 TABLE_LIMIT = 500
 #: Rows of one table.
 ROW_LIMIT = 100_000
 EMPTY_HEIGHT = 200
+#: Some mail programs do not draw taller pictures.
+SLICE_HEIGHT = 2000
+#: One slice can be seen whole. Panels load wherever they are; a window as tall as all of them
+#: would have the browser paint all of them again and again while they come.
+WINDOW_HEIGHT = SLICE_HEIGHT + 80
+#: A picture of which one colour has more than this shows nothing.
+BLANK = 0.985
 
 
 class PageNotReady(Transient):
@@ -67,16 +76,30 @@ class Scripts:
 
     def __init__(self) -> None:
         self.init = script("init.js")
-        self.state = _expression(script("state.js"))
-        self.settled = _expression(script("settled.js"))
-        self.measure = _expression(script("measure.js"))
-        self.paginate = _expression(script("paginate.js"))
-        self.tables = _expression(script("tables.js"))
+        self.state = _expression("state.js", "panels.js")
+        self.settled = _expression("settled.js")
+        self.boxes = _expression("boxes.js", "panels.js")
+        self.labels = _expression("labels.js")
+        self.place = _expression("place.js")
+        self.scroll = _expression("scroll.js")
+        self.tables = _expression("tables.js", "panels.js")
+        self.variables = _expression("variables.js", "panels.js")
         self.print = script("print.css")
 
 
-def _expression(text: str) -> str:
-    """Playwright wants an expression: no comment before it, no semicolon after."""
+def _expression(name: str, *before: str) -> str:
+    """Return one function as Playwright wants it: no comment before it, no semicolon after.
+
+    What stands in the files `before` is known within the function.
+    """
+    text = _bare(script(name))
+    if not before:
+        return text
+    known = "\n".join(_bare(script(other)) + ";" for other in before)
+    return f"(argument) => {{\n{known}\nreturn ({text})(argument);\n}}"
+
+
+def _bare(text: str) -> str:
     lines = text.strip().splitlines()
     while lines and lines[0].startswith("//"):
         lines.pop(0)
@@ -92,11 +115,7 @@ def dashboard_path(
 ) -> str:
     """Return the path and query that open the dashboard with this range and these values."""
     pairs = [("from", str(from_ms)), ("to", str(to_ms))]
-    pairs += [
-        (f"var-{name}", "$__all" if text in ("$__all", "All") else text)
-        for name, texts in variables.items()
-        for text in texts
-    ]
+    pairs += [(f"var-{name}", text) for name, texts in variables.items() for text in texts]
     return f"/d/{uid}/_?{urlencode(pairs)}"
 
 
@@ -157,12 +176,15 @@ async def wait_ready(
     """Look until the page is through, twice in a row with everything drawn in between.
 
     Returns the last look and whether it was in time; past the deadline the caller captures what
-    is there. `ready_at` collects when each panel was first seen ready, in milliseconds.
+    is there. `ready_at` collects when each panel was first seen ready, in milliseconds. `blank`
+    of the look are the charts that drew nothing although their data had come.
 
     Raises `FrontEndFailed` or `PageNotReady` when there is nothing to capture, or `TooSlow`.
     """
     while True:
-        look = await look_at(page, scripts, gateway, expected=expected)
+        # A page with hundreds of panels may draw for long before it answers.
+        patience = max(LOOK_TIMEOUT, deadline - time.monotonic())
+        look = await look_at(page, scripts, gateway, expected=expected, patience=patience)
         elapsed = round((time.monotonic() - began) * 1000)
         for panel in look.panels:
             if panel.get("state") in STATES:
@@ -170,10 +192,10 @@ async def wait_ready(
         if look.state.get("frontEnd") == "failed":
             raise FrontEndFailed
         if readiness.ready(look):
-            await within(LOOK_TIMEOUT, page.evaluate(scripts.settled), "Drawing the page")
-            look = await look_at(page, scripts, gateway, expected=expected)
+            blank = await within(patience, page.evaluate(scripts.settled), "Drawing the page")
+            look = await look_at(page, scripts, gateway, expected=expected, patience=patience)
             if readiness.ready(look):
-                return look, True
+                return replace(look, blank=told.titles(blank)), True
         if time.monotonic() > deadline:
             if look.state.get("frontEnd") not in ("scenes", "legacy", "dom"):
                 raise PageNotReady(
@@ -184,10 +206,17 @@ async def wait_ready(
         await asyncio.sleep(POLL)
 
 
-async def look_at(page: Page, scripts: Scripts, gateway: Gateway, *, expected: int | None) -> Look:
+async def look_at(
+    page: Page,
+    scripts: Scripts,
+    gateway: Gateway,
+    *,
+    expected: int | None,
+    patience: float = LOOK_TIMEOUT,
+) -> Look:
     """Ask the page what each panel shows. Raises `PageNotReady` when it does not answer."""
     try:
-        state = await asyncio.wait_for(page.evaluate(scripts.state), LOOK_TIMEOUT)
+        state = await asyncio.wait_for(page.evaluate(scripts.state), patience)
     except TimeoutError as exc:
         raise PageNotReady("The page is busy with itself and does not answer.") from exc
     except PlaywrightError as exc:
@@ -204,110 +233,155 @@ async def look_at(page: Page, scripts: Scripts, gateway: Gateway, *, expected: i
     )
 
 
-async def fit_height(page: Page, scripts: Scripts, width: int) -> bool:
-    """Make the viewport as tall as the grid turned out to be; True if that changed it."""
-    box = await _grid(page, scripts)
-    size = page.viewport_size
-    if not box or size is None:
-        return False
-    needed = min(int(box["bottom"]) + PADDING // 2, MAX_HEIGHT)
-    if needed <= size["height"]:
-        return False
-    await page.set_viewport_size({"width": width, "height": needed})
-    return True
+async def measure(page: Page, scripts: Scripts) -> Measured | None:
+    """Return where the panels are; None where there are none."""
+    found = await within(LOOK_TIMEOUT, page.evaluate(scripts.boxes), "Measuring the page")
+    return told.measured(found)
 
 
-async def _grid(page: Page, scripts: Scripts) -> Any:
-    """Return the box of the grid in CSS pixels, None where there is none."""
-    return await within(LOOK_TIMEOUT, page.evaluate(scripts.measure), "Measuring the page")
+async def label(page: Page, scripts: Scripts, verdict: Verdict) -> None:
+    """Give each panel its title and description for screen readers, and say what is amiss."""
+    found = await measure(page, scripts)
+    if not found:
+        return
+    panels = {panel.key: panel for panel in verdict.panels}
+    labels = [
+        {
+            "index": index,
+            "label": ". ".join(part for part in (panel.title, panel.description) if part),
+            "amiss": panel.amiss.capitalize(),
+        }
+        for index, key in found.keys.items()
+        if (panel := panels.get(key))
+    ]
+    await within(LOOK_TIMEOUT, page.evaluate(scripts.labels, labels), "Labelling the panels")
 
 
 async def read_tables(
-    page: Page, scripts: Scripts, *, rows: int = ROW_LIMIT, tables: int = TABLE_LIMIT
+    page: Page,
+    scripts: Scripts,
+    *,
+    raw: bool = False,
+    rows: int = ROW_LIMIT,
+    tables: int = TABLE_LIMIT,
 ) -> tuple[tuple[Table, ...], tuple[str, ...]]:
     """Return what the table panels show, as text, and a remark for each that was cut.
 
-    `rows` of one table and `tables` in all are taken, in the reader's order.
+    `rows` of one table and `tables` in all are taken, in the reader's order; `raw` adds the
+    values behind the text.
     """
+    limits = {"rows": rows, "tables": tables, "raw": raw}
     found = await within(
-        OUTPUT_TIMEOUT,
-        page.evaluate(scripts.tables, {"rows": rows, "tables": tables}),
-        "Reading the tables",
+        OUTPUT_TIMEOUT, page.evaluate(scripts.tables, limits), "Reading the tables"
     )
-    read = tuple(
-        Table(
-            title=str(item.get("title", "")),
-            header=tuple(str(text) for text in item.get("header", ())),
-            rows=tuple(tuple(str(text) for text in row) for row in item.get("rows", ())),
-        )
-        for item in found["tables"]
-    )
-    remarks = [
-        f"table {table.title or 'without a title'} cut: {rows:,} of {item['count']:,} rows"
-        for table, item in zip(read, found["tables"], strict=True)
-        if item["count"] > rows
-    ]
-    if found["total"] > len(read):
-        remarks.append(f"tables left out: {len(read):,} of {found['total']:,} are there")
-    return read, tuple(remarks)
+    return told.tables(found, rows=rows, most=tables)
 
 
-async def shoot(page: Page, scripts: Scripts) -> bytes:
-    """Return a PNG of the whole grid, reduced to the 256 colours that a mail has room for.
+async def read_variables(page: Page, scripts: Scripts) -> dict[str, str] | None:
+    """Return the variables a reader sees, label → text; None where the page does not tell."""
+    found = await within(LOOK_TIMEOUT, page.evaluate(scripts.variables), "Reading the variables")
+    return told.variables(found)
 
-    Of a dashboard without panels it shows the top of the page: the reader sees it is empty.
+
+async def shoot(page: Page, scripts: Scripts) -> tuple[tuple[bytes, ...], bool]:
+    """Return PNGs of the whole grid, and whether they show next to nothing.
+
+    They go from top to bottom, each no taller than mail takes well, reduced to the 256 colours
+    that a mail has room for. A picture of nothing is taken again once. Of a dashboard without
+    panels there is the top of the page: the reader sees it is empty.
     """
-    box = await _grid(page, scripts)
-    if not box:
+    found = await measure(page, scripts)
+    if not found:
         size = page.viewport_size or {"width": paper.NARROWEST}
-        box = {"left": 0, "top": 0, "width": size["width"], "bottom": EMPTY_HEIGHT}
-    raw = await within(
+        raw = await _screenshot(page, 0, 0, size["width"], EMPTY_HEIGHT)
+        return (await asyncio.to_thread(_reduced, raw),), False
+    images = await _slices(page, scripts, found)
+    if await asyncio.to_thread(_blank, images):
+        await within(LOOK_TIMEOUT, page.evaluate(scripts.settled), "Drawing the page")
+        images = await _slices(page, scripts, found)
+    return images, await asyncio.to_thread(_blank, images)
+
+
+async def _slices(page: Page, scripts: Scripts, found: Measured) -> tuple[bytes, ...]:
+    """Scroll from slice to slice: the window keeps its size, so that no panel is drawn anew."""
+    reducing: list[asyncio.Future[bytes]] = []
+    for top, bottom in layout.slices(found.boxes, height=found.height, most=SLICE_HEIGHT):
+        first, tall = math.floor(top), math.ceil(bottom) - math.floor(top)
+        corner = told.corner(
+            await within(LOOK_TIMEOUT, page.evaluate(scripts.scroll, first), "Scrolling")
+        )
+        raw = await _screenshot(page, corner[0], corner[1] + first, found.width, tall)
+        # While one is reduced the browser, another process, draws the next.
+        reducing.append(asyncio.ensure_future(asyncio.to_thread(_reduced, raw)))
+    return tuple(await asyncio.gather(*reducing))
+
+
+async def _screenshot(page: Page, x: float, y: float, width: float, height: float) -> bytes:
+    return await within(
         OUTPUT_TIMEOUT,
         page.screenshot(
             type="png",
             scale="css",
             timeout=OUTPUT_TIMEOUT * 1000,
-            clip={
-                "x": max(box["left"], 0),
-                "y": max(box["top"], 0),
-                "width": box["width"],
-                "height": box["bottom"] - box["top"],
-            },
+            clip={"x": max(x, 0), "y": max(y, 0), "width": width, "height": max(height, 1)},
         ),
         "Taking the image",
     )
-    return await asyncio.to_thread(_reduced, raw)
 
 
 def _reduced(png: bytes) -> bytes:
     out = io.BytesIO()
-    Image.open(io.BytesIO(png)).convert("RGB").quantize(256).save(out, "PNG", optimize=True)
+    # The faster method, an octree, loses light greys: grid lines, the ground of bars. The last
+    # twentieth of size that the highest level of compression saves takes half of the time.
+    Image.open(io.BytesIO(png)).convert("RGB").quantize(256).save(out, "PNG", compress_level=5)
     return out.getvalue()
 
 
-async def print_pdf(page: Page, scripts: Scripts, *, orientation: str, layout: str) -> bytes:
-    """Lay the grid out over sheets and return them as PDF. The page is of no use afterwards."""
-    box = await _grid(page, scripts)
-    width = int(box["width"]) if box else paper.layout_width(orientation)
+def _blank(pngs: Sequence[bytes]) -> bool:
+    """Whether one colour is nearly all there is: of good pictures it has two fifths at most."""
+    for png in pngs:
+        image = Image.open(io.BytesIO(png))
+        most = max((count for count, _ in image.getcolors(256) or ()), default=0)
+        if most <= BLANK * image.width * image.height:
+            return False
+    return True
+
+
+async def print_pdf(
+    page: Page, scripts: Scripts, *, orientation: str, layout_name: str, theme: str
+) -> tuple[bytes, Measured | None, Layout, Sheet]:
+    """Lay the grid out over sheets and print it. The page is of no use afterwards.
+
+    Returns the PDF, and what it takes to say where each panel went.
+    """
+    found = await measure(page, scripts)
+    width = round(found.width) if found else paper.layout_width(orientation)
     sheet = paper.sheet(orientation, width)
     await page.emulate_media(media="screen", reduced_motion="reduce")
-    await page.add_style_tag(content=f"{paper.page_rule(sheet)}\n{scripts.print}")
-    laid: Any = await within(
-        OUTPUT_TIMEOUT,
-        page.evaluate(
-            scripts.paginate,
-            {
-                "width": sheet.width,
-                "height": sheet.height,
-                "smallest": paper.SMALLEST.get(layout, 1.0),
-            },
-        ),
-        "Laying out the pages",
+    await page.add_style_tag(content=f"{paper.page_rule(sheet, theme)}\n{scripts.print}")
+    # Once more: what the style hides may have moved the rest, or made it larger.
+    found = await measure(page, scripts)
+    laid = layout.lay_out(
+        found.boxes if found else (),
+        width=sheet.width,
+        height=sheet.height,
+        # The simple layout promises so many panels a page.
+        evenly=layout_name != "simple",
     )
-    return await within(
+    order = {
+        "places": [asdict(place) for place in laid.places],
+        "width": sheet.width / laid.fit,
+        "height": laid.pages * laid.room - 2 * layout.EDGE,
+    }
+    await within(OUTPUT_TIMEOUT, page.evaluate(scripts.place, order), "Laying out the pages")
+    pdf = await within(
         OUTPUT_TIMEOUT,
         page.pdf(
-            scale=sheet.scale * float(laid["fit"]), prefer_css_page_size=True, print_background=True
+            scale=sheet.scale * laid.fit,
+            prefer_css_page_size=True,
+            print_background=True,
+            tagged=True,
         ),
         "Printing the PDF",
     )
+    return pdf, found, laid, sheet

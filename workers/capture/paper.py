@@ -18,11 +18,16 @@ WIDTHS = {"portrait": 1100, "landscape": 1500}
 #: Below 769 px Grafana changes to its one-column layout for telephones.
 NARROWEST, WIDEST = 800, 3000
 
+#: Pixels of a chart per CSS pixel: 290 dots to the inch upright. From so many CSS pixels on, which
+#: is some hundred charts, half as many: the PDF would be larger than mail takes.
+PIXEL_RATIO, COARSE_RATIO = 2.0, 1.0
+MANY_PIXELS = 20_000_000
+
 #: Grafana's grid: rows of 30 px with gaps of 8 px; what is left free beside it, left and right.
 ROW, GAP = 30, 8
 BESIDE = 32
-#: How far printing may shrink a layout to save pages; the simple one is there for large panels.
-SMALLEST = {"grid": 0.8, "simple": 0.9}
+#: What Grafana's themes have behind the panels.
+BACKGROUND = {"light": "#ffffff", "dark": "#111217"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,11 @@ def layout_width(orientation: str, scale_factor: int = 0) -> int:
     return min(max(width, NARROWEST), WIDEST)
 
 
+def pixel_ratio(width: int, height: int) -> float:
+    """Return how finely charts are drawn on a dashboard of so many CSS pixels."""
+    return PIXEL_RATIO if width * height <= MANY_PIXELS else COARSE_RATIO
+
+
 def sheet(orientation: str, width: int) -> Sheet:
     """Return the sheet that prints `width` layout pixels from margin to margin."""
     wide, tall = A4 if orientation == "portrait" else (A4[1], A4[0])
@@ -57,14 +67,21 @@ def sheet(orientation: str, width: int) -> Sheet:
     return Sheet(wide, tall, width, height, scale)
 
 
-def page_rule(sheet: Sheet) -> str:
-    """Return the CSS that sets size and margins, above Grafana's own `@page` rule."""
+def page_rule(sheet: Sheet, theme: str) -> str:
+    """Return the CSS that sets size, margins and ground, above Grafana's own `@page` rule."""
+    ground = BACKGROUND.get(theme, BACKGROUND["light"])
     return (
         f"@page {{ size: {sheet.page_width_mm}mm {sheet.page_height_mm}mm !important; "
-        f"margin: {MARGIN_TOP}mm {MARGIN_SIDE}mm {MARGIN_BOTTOM}mm !important; }}"
+        f"margin: {MARGIN_TOP}mm {MARGIN_SIDE}mm {MARGIN_BOTTOM}mm !important; }} "
+        f"html, body {{ background: {ground} !important; }}"
     )
 
 
 def rows_per_panel(sheet: Sheet, per_page: int) -> int:
     """Return the height in grid rows at which `per_page` full-width panels fill a page."""
     return max(int((sheet.height / per_page - GAP) // (ROW + GAP)), 3)
+
+
+def points_down(sheet: Sheet, y: float, fit: float) -> float:
+    """Return where `y` layout pixels below a page's printable top lie, in points from its edge."""
+    return (MARGIN_TOP * MM + y * sheet.scale * fit) * 72 / 96

@@ -13,25 +13,34 @@ from typing import Any
 GRID_COLUMNS = 24
 
 
-def prepared(body: Mapping[str, Any], *, panel_rows: int | None) -> dict[str, Any]:
+def prepared(
+    body: Mapping[str, Any], *, panel_rows: int | None, time_zone: str = ""
+) -> dict[str, Any]:
     """Return the answer of `/api/dashboards/uid/…` or `/apis/dashboard.grafana.app/…`, prepared.
 
-    `panel_rows` is the height of every panel in the simple layout, None for the grid. Newer
-    models (v2, with `elements`) keep their layout; only refreshing is turned off.
+    `panel_rows` is the height of every panel in the simple layout, None for the grid;
+    `time_zone` is put in place of the dashboard's own, "" leaves it. Newer models (v2, with
+    `elements`) keep their layout.
     """
     answer: dict[str, Any] = copy.deepcopy(dict(body))
     model = answer.get("dashboard")
     if not isinstance(model, dict):
         model = answer.get("spec")
     if isinstance(model, dict):
-        _prepare(model, panel_rows)
+        _prepare(model, panel_rows, time_zone)
     return answer
 
 
-def _prepare(model: dict[str, Any], panel_rows: int | None) -> None:
+def _prepare(model: dict[str, Any], panel_rows: int | None, time_zone: str) -> None:
     model["refresh"] = ""
-    if isinstance(model.get("timeSettings"), dict):
-        model["timeSettings"]["autoRefresh"] = ""
+    settings = model.get("timeSettings")
+    if isinstance(settings, dict):
+        settings["autoRefresh"] = ""
+    if time_zone:
+        # The older front-end does not look at the address for it.
+        model["timezone"] = time_zone
+        if isinstance(settings, dict):
+            settings["timezone"] = time_zone
     panels = model.get("panels")
     if not isinstance(panels, list):
         return

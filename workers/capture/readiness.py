@@ -25,6 +25,8 @@ class Look:
     quiet: float
     #: How many panels the dashboard's model has at least; None where that is not known.
     expected: int | None
+    #: Titles of charts that drew nothing although their data had come.
+    blank: tuple[str, ...] = ()
 
     @property
     def panels(self) -> Sequence[Mapping[str, Any]]:

@@ -1,17 +1,16 @@
 // Answers one question in one round trip: what does each panel show, and is the page through?
 //
 // Returns { frontEnd: 'scenes' | 'legacy' | 'dom' | 'booting' | 'failed', ready, version, busy,
-//           started, alert, panels: [{ key, title, type, state, message }] }
+//           started, alert, panels: [{ key, title, description, type, state, message }] }
 // where state is one of 'ok', 'no data', 'error', 'missing plugin', or 'loading' and
 // 'not started', which mean "wait".
-// Objects of Grafana are recognised by what they can do, never by class names: minified code
-// keeps the former only.
 () => {
   'use strict';
 
   const FINISHED = /^(Done|Error|Streaming)$/;
-  const text = (value) => (typeof value === 'string' ? value.slice(0, 500) : '');
-  const scene = window.__grafanaSceneContext;
+  const { text, fibreOf } = panels;
+  const key = panels.numbering();
+  const scene = panels.scene();
   const boot = window.grafanaBootData;
   // The page's own alert, not one inside a panel.
   const alertBox = [...document.querySelectorAll('[data-testid="data-testid Alert error"]')].find(
@@ -23,7 +22,7 @@
     version: text(boot?.settings?.buildInfo?.version),
     busy: document.querySelector('[aria-label="Panel loading bar"], .panel-loading') !== null,
     started: window.__grafana_app_bundle_loaded === true,
-    alert: text(alertBox?.textContent?.trim()),
+    alert: text(alertBox?.innerText?.trim()),
     path: location.pathname,
     panels: [],
   };
@@ -55,17 +54,26 @@
     return undefined;
   }
 
+  const crashes = new Set(
+    [...document.querySelectorAll('[data-testid="data-testid Alert error"]')]
+      .filter((alert) => /An unexpected error happened/.test(alert.textContent))
+      .map((alert) => alert.closest('[data-viz-panel-key]')?.dataset.vizPanelKey),
+  );
+
   function scenePanel(panel) {
-    const { key, pluginId, _pluginLoadError: pluginError } = panel.state;
-    let title = panel.state.title;
-    try {
-      title = panel.interpolate ? panel.interpolate(title, undefined, 'text') : title;
-    } catch (error) {
-      title = panel.state.title;
-    }
-    const seen = { key: text(key), title: text(title), type: text(pluginId), message: '' };
+    const { pluginId, _pluginLoadError: pluginError } = panel.state;
+    const seen = {
+      key: key(text(panel.state.key)),
+      title: panels.interpolated(panel, panel.state.title),
+      description: panels.interpolated(panel, panel.state.description),
+      type: text(pluginId),
+      message: '',
+    };
     if (pluginError) {
       return { ...seen, state: 'missing plugin', message: text(pluginError) };
+    }
+    if (crashes.has(panel.state.key)) {
+      return { ...seen, state: 'error', message: 'the panel crashed' };
     }
     if (!panel.isActive || !panel.getPlugin?.()) {
       return { ...seen, state: 'loading' };
@@ -84,66 +92,33 @@
 
   function readScenes(root) {
     result.frontEnd = 'scenes';
-    const seen = new Set();
-    (function walk(object) {
-      if (seen.has(object)) {
-        return;
-      }
-      seen.add(object);
-      if (object.state?.isCollapsed === true || object.state?.collapse === true) {
-        object.onCollapseToggle?.();
-      }
-      if (typeof object.applyFieldConfig === 'function' && object.state?.pluginId) {
-        result.panels.push(scenePanel(object));
-      }
-      object.forEachChild?.(walk);
-    })(root);
+    panels.eachOfScene(root, (panel) => result.panels.push(scenePanel(panel)));
     result.ready = root.isActive !== false && !(window.__grafanaRunningQueryCount > 0);
   }
 
   // -- legacy (8 to 10): find each panel's React component by its fibre ---------------------
 
-  function fibreOf(element) {
-    const name = Object.keys(element).find((key) => /^__react(Fiber|InternalInstance)\$/.test(key));
-    return name && element[name];
-  }
-
-  function wrapperOf(element) {
-    const pending = [fibreOf(element)?.child];
-    for (let steps = 0; pending.length > 0 && steps < 2000; steps++) {
-      const fibre = pending.pop();
-      if (!fibre) {
-        continue;
-      }
-      const node = fibre.stateNode;
-      if (node?.state && 'data' in node.state && node.props?.panel && node.props?.dashboard) {
-        return node;
-      }
-      pending.push(fibre.sibling, fibre.child);
-    }
-    return undefined;
-  }
-
   function legacyPanel(element) {
     const missing = [...element.querySelectorAll('[data-testid="data-testid Alert error"]')]
       .map((alert) => alert.textContent.trim())
       .find((message) => /plugin not found/i.test(message));
-    const wrapper = wrapperOf(element);
+    const wrapper = panels.wrapperOf(element);
     const panel = wrapper?.props.panel;
-    let title = panel?.title;
-    try {
-      title = panel?.getDisplayTitle ? panel.getDisplayTitle() : title;
-    } catch (error) {
-      title = panel?.title;
-    }
     const seen = {
-      key: `panel-${element.dataset.panelid}`,
-      title: text(title),
+      key: key(`panel-${element.dataset.panelid}`),
+      title: panels.titleOf(panel),
+      description: text(panel?.description),
       type: text(panel?.type),
       message: '',
     };
+    const crashed = /An unexpected error happened/.test(
+      element.querySelector('[data-testid="data-testid Alert error"], .alert-error')?.textContent,
+    );
     if (missing) {
       return { ...seen, state: 'missing plugin', message: text(missing) };
+    }
+    if (crashed) {
+      return { ...seen, state: 'error', message: 'the panel crashed' };
     }
     if (!wrapper) {
       return { ...seen, state: 'loading' };
@@ -193,7 +168,7 @@
     result.frontEnd = 'failed';
     return result;
   }
-  if (scene?.state) {
+  if (scene) {
     readScenes(scene);
     return result;
   }

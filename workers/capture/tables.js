@@ -1,10 +1,13 @@
-// The rows of every table panel, as text, as the reader sees them: after transformations, field
-// overrides, units and mappings, without hidden columns, in the panel's order.
-// Given { rows, tables }: how many of each are taken. Returns { tables: [{ title, header: [text],
-// rows: [[text]], count: rows it has }], total: tables on the page }.
+// The rows of every table panel, as the reader sees them: after transformations, field overrides,
+// units and mappings, without hidden columns, in the panel's order; and, if asked for, the values
+// behind them, of hidden columns neither.
+// Given { rows, tables, raw }: how many of each are taken. Returns { tables: [{ title,
+// header: [text], rows: [[text]], raw: [[text or number or bool or null]] | null,
+// count: rows it has }], total: tables on the page }.
 (limit) => {
   'use strict';
 
+  const TABLES = new Set(['table', 'table-old']);
   const length = (values) => values?.length ?? 0;
   // Up to Grafana 9 the values of a field are a vector, then an array.
   const value = (values, row) =>
@@ -22,15 +25,35 @@
     return shown ? `${shown.prefix ?? ''}${shown.text ?? ''}${shown.suffix ?? ''}` : String(raw);
   }
 
+  // Times as ISO 8601 in UTC; numbers and booleans as they are.
+  function rawCell(field, row) {
+    const raw = value(field.values, row);
+    if (raw === null || raw === undefined) {
+      return null;
+    }
+    if (field.type === 'time' && Number.isFinite(Number(raw))) {
+      return new Date(Number(raw)).toISOString();
+    }
+    if (typeof raw === 'object') {
+      return JSON.stringify(raw) ?? null;
+    }
+    return typeof raw === 'number' && !Number.isFinite(raw) ? String(raw) : raw;
+  }
+
   function heading(field) {
     return String(field.state?.displayName ?? field.config?.displayName ?? field.name ?? '');
   }
 
+  // As the table itself sorts: by several columns, the first one first, empty cells as smallest.
   function order(fields, count, sortBy) {
     const rows = Array.from({ length: count }, (_, row) => row);
-    const wanted = Array.isArray(sortBy) ? sortBy[0] : undefined;
-    const by = wanted && fields.find((field) => heading(field) === wanted.displayName);
-    if (!by) {
+    const keys = (Array.isArray(sortBy) ? sortBy : [])
+      .map((by) => ({
+        field: fields.find((field) => heading(field) === by?.displayName),
+        sign: by?.desc ? -1 : 1,
+      }))
+      .filter(({ field }) => field);
+    if (keys.length === 0) {
       return rows;
     }
     const compare = (a, b) =>
@@ -45,8 +68,15 @@
               : a < b
                 ? -1
                 : 1;
-    const sign = wanted.desc ? -1 : 1;
-    return rows.sort((a, b) => sign * compare(value(by.values, a), value(by.values, b)));
+    return rows.sort((a, b) => {
+      for (const { field, sign } of keys) {
+        const difference = compare(value(field.values, a), value(field.values, b));
+        if (difference !== 0) {
+          return sign * difference;
+        }
+      }
+      return a - b;
+    });
   }
 
   function table(title, series, options) {
@@ -56,63 +86,41 @@
       (field) => !field.config?.custom?.hidden && !field.config?.custom?.hideFrom?.viz,
     );
     const count = Math.max(0, ...fields.map((field) => length(field.values)));
+    // Sorted before it is cut, so that the first rows are those that the reader sees first.
+    const rows = order(fields, count, options?.sortBy).slice(0, limit.rows);
     return {
       title: String(title ?? ''),
       header: fields.map(heading),
-      // Sorted before it is cut, so that the first rows are those that the reader sees first.
-      rows: order(fields, count, options?.sortBy)
-        .slice(0, limit.rows)
-        .map((row) => fields.map((field) => cell(field, row))),
+      rows: rows.map((row) => fields.map((field) => cell(field, row))),
+      raw: limit.raw ? rows.map((row) => fields.map((field) => rawCell(field, row))) : null,
       count,
     };
   }
 
   const found = { tables: [], total: 0 };
-  function add(...panel) {
+  function add(title, series, options) {
     found.total += 1;
     if (found.tables.length < limit.tables) {
-      found.tables.push(table(...panel));
+      found.tables.push(table(title, series, options));
     }
   }
 
-  const scene = window.__grafanaSceneContext;
-  if (scene?.state) {
-    const seen = new Set();
-    (function walk(object) {
-      if (seen.has(object)) {
-        return;
+  const scene = panels.scene();
+  if (scene) {
+    panels.eachOfScene(scene, (panel) => {
+      const data = panel.state.$data?.state?.data;
+      if (TABLES.has(panel.state.pluginId) && data?.series?.length) {
+        const { series } = panel.applyFieldConfig(data);
+        add(panels.interpolated(panel, panel.state.title), series, panel.state.options);
       }
-      seen.add(object);
-      if (object.state?.pluginId === 'table' && typeof object.applyFieldConfig === 'function') {
-        const data = object.state.$data?.state?.data;
-        if (data?.series?.length) {
-          const title = object.interpolate
-            ? object.interpolate(object.state.title, undefined, 'text')
-            : object.state.title;
-          add(title, object.applyFieldConfig(data).series, object.state.options);
-        }
-      }
-      object.forEachChild?.(walk);
-    })(scene);
+    });
     return found;
   }
   for (const element of document.querySelectorAll('[data-panelid]')) {
-    const name = Object.keys(element).find((key) => /^__react(Fiber|InternalInstance)\$/.test(key));
-    const pending = [element[name]?.child];
-    for (let steps = 0; pending.length > 0 && steps < 2000; steps++) {
-      const fibre = pending.pop();
-      if (!fibre) {
-        continue;
-      }
-      const node = fibre.stateNode;
-      if (node?.state && 'data' in node.state && node.props?.panel && node.props?.dashboard) {
-        const { panel } = node.props;
-        if (panel.type === 'table' && node.state.data?.series?.length) {
-          add(panel.getDisplayTitle?.() ?? panel.title, node.state.data.series, panel.options);
-        }
-        break;
-      }
-      pending.push(fibre.sibling, fibre.child);
+    const wrapper = panels.wrapperOf(element);
+    const panel = wrapper?.props.panel;
+    if (TABLES.has(panel?.type) && wrapper.state.data?.series?.length) {
+      add(panels.titleOf(panel), wrapper.state.data.series, panel.options);
     }
   }
   return found;

@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
@@ -23,8 +23,9 @@ from workers.capture import facts, paper, prepare, readiness
 from workers.capture import page as steps
 from workers.capture.gateway import Cdp, Gateway
 from workers.capture.page import Scripts
-from workers.capture.request import Captured, CaptureRequest
-from workers.capture.verdict import judge
+from workers.capture.readiness import Look
+from workers.capture.request import Captured, CaptureRequest, Table
+from workers.capture.verdict import OK, Verdict, judge
 
 logger = log.get(__name__)
 
@@ -53,7 +54,9 @@ class Session(Cdp):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
-    """What a browser gives a capture: settings, the client with the token, and a page by zone.
+    """What a browser gives a capture: settings, the client with the token, and a page.
+
+    Pages are lent by time zone and pixel ratio, which a page cannot change.
 
     The client is asked for each time: lending a page may replace a worn browser and the client
     with it.
@@ -62,7 +65,7 @@ class Tools:
     settings: Settings
     scripts: Scripts
     client: Callable[[], httpx.AsyncClient]
-    lend: Callable[[str], Awaitable[WarmPage]]
+    lend: Callable[[str, float], Awaitable[WarmPage]]
 
 
 class Clock:
@@ -80,6 +83,22 @@ class Clock:
         self.last = now
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """What is known of a dashboard before its page is opened, and what opens it."""
+
+    request: CaptureRequest
+    settings: Settings
+    scripts: Scripts
+    page: Page
+    gateway: Gateway
+    prepared: Mapping[str, Any]
+    zone: str
+    span: TimeRange
+    path: str
+    width: int
+
+
 async def take(request: CaptureRequest, tools: Tools, clock: Clock) -> Captured:
     """Capture one dashboard; `clock` notes the stages, also of a capture that fails.
 
@@ -88,108 +107,162 @@ async def take(request: CaptureRequest, tools: Tools, clock: Clock) -> Captured:
     settings = tools.settings
     answer = await _dashboard(request.uid, tools)
     model = answer["dashboard"]
-    zone = facts.zone_of(model.get("timezone"), request.time_zone)
+    zone = facts.zone_of(model.get("timezone"), request)
     span = facts.span_of(request, model, zone)
     clock.lap("preflight")
 
     width = paper.layout_width(request.orientation, request.scale_factor)
-    panel_rows = facts.panel_rows(request, width)
-    prepared = prepare.prepared(answer, panel_rows=panel_rows)
-    warm = await tools.lend(zone)
+
+    def prepared(body: Mapping[str, Any]) -> dict[str, Any]:
+        rows = facts.panel_rows(request, width)
+        return prepare.prepared(body, panel_rows=rows, time_zone=zone)
+
+    ratio = paper.pixel_ratio(width, prepare.guessed_height(model))
+    warm = await tools.lend(zone, ratio)
     gateway = Gateway(
         base_url=settings.grafana_url,
         client=tools.client(),
         cdp=Session(warm.session),
-        prepare=lambda body: prepare.prepared(body, panel_rows=panel_rows),
+        prepare=prepared,
         slots=asyncio.Semaphore(settings.capture_concurrency),
         allowed_hosts=frozenset(settings.allowed_hosts),
-        known={_dashboard_path(request.uid): json.dumps(prepared).encode()},
+        known={_dashboard_path(request.uid): json.dumps(prepared(answer)).encode()},
+        keep=_second_theme(request) != "",
         # The browser knows other authorities than the worker was told of.
         static=has_own_authorities() and settings.grafana_url.startswith("https:"),
     )
     warm.gateway = gateway
     clock.lap("browser")
+    visit = Visit(
+        request=request,
+        settings=settings,
+        scripts=tools.scripts,
+        page=warm.page,
+        gateway=gateway,
+        prepared=prepared(answer),
+        zone=zone,
+        span=span,
+        path=steps.dashboard_path(
+            request.uid,
+            from_ms=span.from_ms,
+            to_ms=span.to_ms,
+            variables=facts.variables_of(request, model),
+        ),
+        width=width,
+    )
     try:
-        return await _outputs(request, tools, warm.page, gateway, prepared, zone, span, clock)
+        return await _outputs(visit, clock)
     finally:
         await gateway.close()
 
 
-async def _outputs(
-    request: CaptureRequest,
-    tools: Tools,
-    page: Page,
-    gateway: Gateway,
-    prepared: Mapping[str, Any],
-    zone: str,
-    span: TimeRange,
-    clock: Clock,
-) -> Captured:
-    settings, scripts = tools.settings, tools.scripts
-    model = prepared["dashboard"]
-    width = paper.layout_width(request.orientation, request.scale_factor)
-    height = min(prepare.guessed_height(model) + steps.PADDING, steps.MAX_HEIGHT)
-    path = steps.dashboard_path(
-        request.uid, from_ms=span.from_ms, to_ms=span.to_ms, variables=request.variables
+async def _outputs(visit: Visit, clock: Clock) -> Captured:
+    """Open the page, wait, and take what is wanted, in the order in which that is possible."""
+    request, page, scripts = visit.request, visit.page, visit.scripts
+    ready_at: dict[str, int] = {}
+    look, in_time = await _opened(visit, request.theme, clock, ready_at)
+    _check_traffic(visit.gateway, request.uid)
+    verdict = _judged(visit, look, in_time, ready_at)
+    await steps.label(page, scripts, verdict)
+    variables = await steps.read_variables(page, scripts)
+    told = facts.facts_of(
+        request, visit.prepared, look.state, visit.span, visit.zone, visit.path, variables
     )
-    query = steps.capture_query(theme=request.theme, time_zone=zone)
+
+    remarks = [f"chart drew nothing: {title}" for title in look.blank]
+    tables: tuple[Table, ...] = ()
+    if "csv" in request.formats:
+        tables, cut = await steps.read_tables(page, scripts, raw=request.raw)
+        remarks += cut
+        clock.lap("csv")
+    images: tuple[bytes, ...] = ()
+    is_blank = False
+    second = _second_theme(request)
+    if "image" in request.formats and not second:
+        images, is_blank = await steps.shoot(page, scripts)
+        clock.lap("image")
+    pdf = None
+    if "pdf" in request.formats:
+        # Printing moves every panel: of this page there is nothing to be had afterwards.
+        pdf, found, laid, sheet = await steps.print_pdf(
+            page,
+            scripts,
+            orientation=request.orientation,
+            layout_name=request.layout,
+            theme=request.theme,
+        )
+        keys = found.keys if found else {}
+        told = replace(told, marks=facts.marks_of(verdict, keys, laid, sheet))
+        clock.lap("pdf")
+    if second:
+        await _opened(visit, second, Clock(clock.last), {})
+        await steps.label(page, scripts, verdict)
+        images, is_blank = await steps.shoot(page, scripts)
+        clock.lap("image")
+    if is_blank and any(panel.state == OK and panel.type != "text" for panel in verdict.panels):
+        remarks.append("the image shows next to nothing")
+    await _forget(page)
+    remarks = [*visit.gateway.traffic.remarks(), *remarks]
+    return Captured(
+        facts=told,
+        # The traffic's remarks once more: some requests come late.
+        verdict=replace(_judged(visit, look, in_time, ready_at), remarks=tuple(remarks)),
+        timings=clock.laps,
+        pdf=pdf,
+        images=images,
+        tables=tables,
+    )
+
+
+def _second_theme(request: CaptureRequest) -> str:
+    """Return the theme in which the page must be opened once more for the image; "" for none.
+
+    Grafana decides on the theme while it answers the page. What the page asks for then, the
+    gateway has at hand from the first time.
+    """
+    both = "image" in request.formats and "pdf" in request.formats
+    return request.image_theme if both and request.image_theme != request.theme else ""
+
+
+async def _opened(
+    visit: Visit, theme: str, clock: Clock, ready_at: dict[str, int]
+) -> tuple[Look, bool]:
+    """Open the dashboard in a theme and wait until it is ready, or its time is over."""
+    request, settings, page, scripts = visit.request, visit.settings, visit.page, visit.scripts
+    query = steps.capture_query(theme=theme, time_zone=visit.zone)
     await page.emulate_media(media="screen", reduced_motion="reduce")
-    await page.set_viewport_size({"width": width, "height": height})
+    await page.set_viewport_size({"width": visit.width, "height": steps.WINDOW_HEIGHT})
     navigated = time.monotonic()
     await steps.open_page(
         page,
-        f"{settings.grafana_url}{path}&{query}",
+        f"{settings.grafana_url}{visit.path}&{query}",
         within=settings.grafana_timeout,
     )
     clock.lap("open")
 
-    ready_at: dict[str, int] = {}
-    deadline = navigated + settings.render_timeout
-    expected = prepare.panel_count(model)
-    waiting = {"expected": expected, "began": navigated, "deadline": deadline}
     look, in_time = await steps.wait_ready(
         page,
         scripts,
-        gateway,
+        visit.gateway,
+        expected=prepare.panel_count(visit.prepared["dashboard"]),
+        began=navigated,
+        deadline=navigated + settings.render_timeout,
         ready_at=ready_at,
-        **waiting,  # type: ignore[arg-type]  # three numbers by name
     )
-    if await steps.fit_height(page, scripts, width) and in_time:
-        look, in_time = await steps.wait_ready(
-            page,
-            scripts,
-            gateway,
-            ready_at=ready_at,
-            **waiting,  # type: ignore[arg-type]  # three numbers by name
-        )
     clock.lap("ready")
-    _check_traffic(gateway, request.uid)
+    logger.debug("capture.ready", dashboard=request.uid, theme=theme, in_time=in_time)
+    return look, in_time
 
-    tables, cut = await steps.read_tables(page, scripts) if "csv" in request.formats else ((), ())
-    clock.lap("csv", when="csv" in request.formats)
-    image = await steps.shoot(page, scripts) if "image" in request.formats else None
-    clock.lap("image", when=image is not None)
-    pdf = None
-    if "pdf" in request.formats:
-        pdf = await steps.print_pdf(
-            page, scripts, orientation=request.orientation, layout=request.layout
-        )
-        clock.lap("pdf")
-    await _forget(page)
-    queries = gateway.traffic.queries
-    return Captured(
-        facts=facts.facts_of(request, prepared, look.state, span, zone, path),
-        verdict=judge(
-            readiness.settled(look, in_time=in_time),
-            ready_at,
-            remarks=(*gateway.traffic.remarks(), *cut),
-            queries=len(queries),
-            failed_queries=sum(record.status >= 400 for record in queries),
-        ),
-        timings=clock.laps,
-        pdf=pdf,
-        image=image,
-        tables=tables,
+
+def _judged(visit: Visit, look: Look, in_time: bool, ready_at: Mapping[str, int]) -> Verdict:
+    traffic = visit.gateway.traffic
+    queries = traffic.queries
+    return judge(
+        readiness.settled(look, in_time=in_time),
+        ready_at,
+        remarks=traffic.remarks(),
+        queries=len(queries),
+        failed_queries=sum(record.status >= 400 for record in queries),
     )
 
 

@@ -32,6 +32,14 @@ class Panel:
     state: str
     message: str = ""
     milliseconds: int | None = None
+    description: str = ""
+
+    @property
+    def amiss(self) -> str:
+        """What is wrong with it, in one line; "" if nothing is."""
+        if self.state not in AMISS:
+            return ""
+        return self.state + (f" ({self.message})" if self.message else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,12 +61,7 @@ class Verdict:
     def notes(self) -> tuple[str, ...]:
         """One line for each panel that is amiss and for each remark, for mail and history."""
         return (
-            *(
-                f"{panel.title or panel.key}: {panel.state}"
-                + (f" ({panel.message})" if panel.message else "")
-                for panel in self.panels
-                if panel.state in AMISS
-            ),
+            *(f"{panel.title or panel.key}: {panel.amiss}" for panel in self.panels if panel.amiss),
             *self.remarks,
         )
 
@@ -98,16 +101,17 @@ def judge(
     """
     panels = []
     for item in list(seen)[:PANEL_LIMIT]:
-        key = _text(item.get("key"))
+        key = one_line(item.get("key"))
         state = item.get("state")
         panels.append(
             Panel(
                 key=key,
-                title=_text(item.get("title")),
-                type=_text(item.get("type")),
+                title=one_line(item.get("title")),
+                type=one_line(item.get("type")),
                 state=str(state) if state in STATES else TIMED_OUT,
-                message=_text(item.get("message")),
+                message=one_line(item.get("message")),
                 milliseconds=ready_at.get(key),
+                description=one_line(item.get("description")),
             )
         )
     return Verdict(
@@ -118,7 +122,8 @@ def judge(
     )
 
 
-def _text(value: object) -> str:
+def one_line(value: object) -> str:
+    """Return the text of a page or a server as one line of bounded length; "" for no text."""
     text = value if isinstance(value, str) else ""
     return " ".join("".join(c for c in text if c.isprintable() or c.isspace()).split())[
         :MESSAGE_LIMIT

@@ -61,7 +61,7 @@ def test_what_is_asked_for_is_what_the_run_makes(viewer, pool, waiter):
     viewer.ask(
         "GET",
         f"/api/reports/render/pdfs?dashboards={quote(BOTH)}&orientation=landscape&layout=simple"
-        "&title=Weekly&scaleFactor=3",
+        "&title=Weekly&scaleFactor=3&includeTables=true",
     )
     with db.transaction(pool) as conn:
         run = runs.get(conn, 1)
@@ -69,7 +69,7 @@ def test_what_is_asked_for_is_what_the_run_makes(viewer, pool, waiter):
     spec = run.spec
     assert (spec.name, spec.orientation, spec.layout) == ("Weekly", "landscape", "simple")
     assert (spec.scale_factor, spec.formats, spec.recipients) == (3, ("pdf",), ())
-    assert spec.combine is True
+    assert (spec.combine, spec.table_appendix) == (True, True)
     assert [item.uid for item in spec.dashboards] == ["x", "7MeksYbmk"]
     assert (spec.dashboards[0].time_from, spec.dashboards[0].time_to) == ("now-1h", "now")
     assert spec.dashboards[0].variables == {"host": ("a", "b")}

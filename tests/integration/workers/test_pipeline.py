@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from pypdf import PdfReader
 
 from beat import sweep
 from shared import captures, db, deliveries, documents, runs, setbacks, tasks
 from shared.errors import DashboardNotFound, GrafanaAway
 from shared.settings import Settings
 from shared.spec import DashboardSpec, RunSpec
-from tests.fakes import FakeMailer, FakeRenderer, RecordingBell
+from tests.fakes import FakeMailer, FakeRenderer, RecordingBell, printed
 from workers import pipeline
 from workers.capture.verdict import Panel
 from workers.mail import MailRefused, MailUnknown
@@ -92,6 +94,7 @@ def workshop(pool: db.Pool, settings: Settings) -> Iterator[Workshop]:
         pool=pool,
         bell=bell,
         render=renderer,
+        print_html=printed,
         mailer=mailer,
         owner="test",
     )
@@ -286,8 +289,121 @@ def test_all_formats_come_as_documents_with_names_of_their_own(workshop: Worksho
     workshop.work()
     with db.transaction(workshop.pool) as conn:
         names = [document.name for document in documents.of_run(conn, run_id)]
-    assert len(names) == len(set(names)) == 6
-    assert {name.rpartition(".")[2] for name in names} == {"pdf", "csv", "png"}
+    assert len(names) == len(set(names))
+    # A PDF and a table of each dashboard, and an image of each in two slices.
+    assert sorted(names) == [
+        "Dashboard a - T-2026-01-05.csv",
+        "Dashboard a-2026-01-05-2.png",
+        "Dashboard a-2026-01-05.pdf",
+        "Dashboard a-2026-01-05.png",
+        "Dashboard b - T-2026-01-05.csv",
+        "Dashboard b-2026-01-05-2.png",
+        "Dashboard b-2026-01-05.pdf",
+        "Dashboard b-2026-01-05.png",
+    ]
+
+
+def contents(workshop: Workshop, run_id: int, kind: str) -> list[bytes]:
+    with db.transaction(workshop.pool) as conn:
+        return [
+            documents.content(conn, document.id)
+            for document in documents.of_run(conn, run_id)
+            if document.kind == kind
+        ]
+
+
+def test_csv_is_written_as_the_report_wants_it(workshop: Workshop) -> None:
+    once = (DashboardSpec(uid="a"),)
+    shown = workshop.start(formats=("csv",), dashboards=once)
+    raw = workshop.start(
+        formats=("csv",), dashboards=once, csv_raw=True, csv_encoding="utf-8", kind=runs.API
+    )
+    workshop.work()
+    assert contents(workshop, shown, "csv") == [b"\xef\xbb\xbfa\r\n1 ms\r\n"]
+    assert contents(workshop, raw, "csv") == [b"a\r\n1\r\n"]
+
+
+def test_the_rows_of_tables_follow_the_dashboards_if_the_report_asks_for_it(
+    workshop: Workshop,
+) -> None:
+    plain = workshop.start()
+    with_tables = workshop.start(table_appendix=True, kind=runs.API)
+    workshop.work()
+    assert {request.formats for request in workshop.renderer.requests} == {
+        ("pdf",),
+        ("pdf", "csv"),
+    }
+    for run_id in (plain, with_tables):
+        assert contents(workshop, run_id, "csv") == []
+    pages = [
+        len(PdfReader(io.BytesIO(contents(workshop, run_id, "pdf")[0])).pages)
+        for run_id in (plain, with_tables)
+    ]
+    assert pages == [2, 3]
+
+
+def test_the_slices_of_an_image_stand_in_the_mail_under_their_dashboard(
+    workshop: Workshop,
+) -> None:
+    run_id = workshop.start(formats=("image",), recipients=("one@example.com",))
+    workshop.work()
+    mail = workshop.run(run_id).mail
+    assert mail is not None
+    places = [mail["html"].index(f"cid:{content_id}") for content_id, _ in mail["images"]]
+    assert len(places) == 4
+    assert places == sorted(places)
+    assert places[1] < mail["html"].index("Dashboard b") < places[2]
+
+
+def test_image_and_pdf_have_each_the_theme_that_the_settings_give_it(workshop: Workshop) -> None:
+    workshop.start(formats=("pdf", "image"), dashboards=(DashboardSpec(uid="a"),))
+    workshop.start(formats=("image",), dashboards=(DashboardSpec(uid="a"),), kind=runs.API)
+    workshop.work()
+    themes = [(request.theme, request.image_theme) for request in workshop.renderer.requests]
+    assert themes == [("light", "dark"), ("dark", "dark")]
+
+
+BROKEN = (
+    Panel(key="p", title="Disk", type="stat", state="timed out"),
+    Panel(key="q", title="CPU", type="stat", state="ok"),
+)
+
+
+def test_what_is_complete_is_sent_and_what_is_missing_is_named(workshop: Workshop) -> None:
+    workshop.renderer.panels = BROKEN
+    run_id = workshop.start()
+    workshop.work()
+    run = workshop.run(run_id)
+    assert (run.state, run.complete) == ("sent", False)
+    assert len(workshop.renderer.requests) == 2
+
+
+def test_a_report_may_ask_to_fail_rather_than_be_incomplete(workshop: Workshop) -> None:
+    workshop.renderer.panels = BROKEN
+    run_id = workshop.start(on_incomplete="fail", dashboards=(DashboardSpec(uid="a"),))
+    workshop.work()
+    run = workshop.run(run_id)
+    assert run.state == "failed"
+    assert "Disk: timed out" in (run.cause or "")
+    assert len(workshop.renderer.requests) == workshop.deps.settings.max_attempts
+    assert workshop.mailer.sent == []
+    # The history says which panels they were.
+    with db.transaction(workshop.pool) as conn:
+        [capture] = captures.of_run(conn, run_id)
+    assert capture.verdict is not None
+    assert capture.verdict["counts"]["timed out"] == 1
+
+
+def test_such_a_report_is_sent_when_another_attempt_is_complete(workshop: Workshop) -> None:
+    def recover() -> None:
+        if len(workshop.renderer.requests) == 2:
+            workshop.renderer.panels = BROKEN[1:]
+
+    workshop.renderer.panels = BROKEN
+    workshop.renderer.meanwhile = recover
+    run_id = workshop.start(on_incomplete="fail", dashboards=(DashboardSpec(uid="a"),))
+    workshop.work()
+    assert workshop.run(run_id).state == "sent"
 
 
 def test_two_workers_that_end_the_captures_of_a_run_at_once_do_not_block_each_other(

@@ -26,6 +26,8 @@ SALES = Sheet(
     url_path="/d/sales/sales-returns?from=1&to=2&var-shop=Kiel",
     time_from=SLOT - timedelta(days=1),
     time_to=SLOT,
+    time_zone="Europe/Berlin",
+    panels=("Orders", "Returns"),
 )
 STOCK = Sheet(
     uid="stock",
@@ -33,6 +35,7 @@ STOCK = Sheet(
     url_path="/d/stock/stock",
     time_from=SLOT - timedelta(hours=6),
     time_to=SLOT,
+    time_zone="Asia/Tokyo",
     notes=("CPU usage: timed out", "Orders: query failed: <no such table>"),
 )
 
@@ -54,11 +57,16 @@ def document(number: int, kind: str = "pdf", *, size: int = 1000, name: str = ""
     )
 
 
+def images_of(documents: tuple[Document, ...]) -> list[Document]:
+    return [one for one in documents if one.kind == "image"]
+
+
 def compose(
     run: RunSpec | None = None,
     sheets: tuple[Sheet, ...] = (SALES,),
     documents: tuple[Document, ...] = (document(1),),
     *,
+    pictures: dict[int, int] | None = None,
     branding: dict[str, Any] | None = None,
     limit: int = 10 * MB,
     slot: datetime = SLOT,
@@ -68,6 +76,10 @@ def compose(
         run or spec(),
         sheets,
         documents,
+        # Unless the test says otherwise, the first image is the first dashboard's, and so on.
+        pictures={one.id: number for number, one in enumerate(images_of(documents))}
+        if pictures is None
+        else pictures,
         branding=branding or {},
         slot=slot,
         now=now,
@@ -114,10 +126,11 @@ def test_the_message_keeps_its_line_breaks_and_is_only_text() -> None:
     assert re.search(r"Hi,<br>\s*<br>\s*&lt;b&gt;bold&lt;/b&gt;\tand so on<br>\s*Best", letter.html)
 
 
-def test_a_dashboard_comes_with_its_range_in_the_zone_of_the_report() -> None:
-    for text in both(compose()):
+def test_a_dashboard_comes_with_its_range_on_its_own_clock_as_on_its_pages() -> None:
+    for text in both(compose(sheets=(SALES, STOCK))):
         assert "Sales & returns" in text
         assert "2026-01-04 09:00 to 2026-01-05 09:00 (Europe/Berlin, +01:00)" in text
+        assert "2026-01-05 11:00 to 2026-01-05 17:00 (Asia/Tokyo, +09:00)" in text
 
 
 def test_a_range_across_a_change_of_clocks_names_both_offsets() -> None:
@@ -207,10 +220,31 @@ def test_an_image_stands_under_its_dashboard() -> None:
     assert order == sorted(order)
 
 
-def test_images_that_do_not_match_the_dashboards_come_after_them() -> None:
-    letter = compose(sheets=(SALES, STOCK), documents=(document(3, "image"),))
-    assert letter.html.index("Stock") < letter.html.index("cid:image3@broadsheet")
-    assert "Image: file-3.image" in letter.text
+def test_the_slices_of_a_tall_image_follow_each_other() -> None:
+    letter = compose(
+        sheets=(SALES, STOCK),
+        documents=(document(3, "image"), document(4, "image"), document(5, "image")),
+        pictures={3: 0, 4: 0, 5: 1},
+    )
+    order = [letter.html.index(f"cid:image{number}@") for number in (3, 4)]
+    assert order == sorted(order)
+    assert letter.html.index("cid:image4@") < letter.html.index("Stock")
+    assert letter.html.index("Stock") < letter.html.index("cid:image5@")
+    assert letter.text.count("Image:") == 3
+
+
+def test_an_image_says_what_is_on_it_to_those_who_do_not_see_it() -> None:
+    letter = compose(documents=(document(3, "image"), document(4, "image")), pictures={3: 0, 4: 0})
+    assert 'alt="Sales &amp; returns: Orders, Returns"' in letter.html
+    assert 'alt="Sales &amp; returns, continued"' in letter.html
+
+
+def test_what_is_said_of_an_image_has_an_end() -> None:
+    sheet = dataclasses.replace(SALES, panels=("A long title",) * 200)
+    letter = compose(sheets=(sheet,), documents=(document(3, "image"),))
+    [alt] = re.findall(r'class="picture"[^>]* alt="([^"]*)"', letter.html)
+    assert len(html.unescape(alt)) == messages.LONGEST_ALT
+    assert alt.endswith("…")
 
 
 def test_a_left_out_image_does_not_move_the_next_one_to_another_dashboard() -> None:

@@ -10,6 +10,7 @@ import os
 import socket
 import ssl
 import threading
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -45,7 +46,6 @@ from workers.capture.browser import (
 )
 from workers.capture.facts import BadTimeRange
 from workers.capture.page import FrontEndFailed, PageBroken, Scripts, TooSlow
-from workers.capture.paper import sheet
 from workers.capture.request import Captured, CaptureRequest
 from workers.capture.verdict import Verdict
 
@@ -110,9 +110,10 @@ def states(verdict: Verdict) -> dict[str, str]:
 
 
 def pages_of(captured: Captured) -> list[str]:
-    """The text of each page of the PDF."""
+    """The text of each page of the PDF; fonts that have a sign for "ffi" use it."""
     assert captured.pdf is not None
-    return [page.extract_text() for page in PdfReader(io.BytesIO(captured.pdf)).pages]
+    pages = PdfReader(io.BytesIO(captured.pdf)).pages
+    return [unicodedata.normalize("NFKC", page.extract_text()) for page in pages]
 
 
 def queries(grafana: StandIn) -> list[dict[str, Any]]:
@@ -201,7 +202,7 @@ def test_a_dashboard_without_panels_is_a_page_that_shows_nothing(
     assert captured.verdict.panels == ()
     assert captured.verdict.complete
     assert len(pages_of(captured)) == 1
-    assert captured.image is not None
+    assert len(captured.images) == 1
     assert captured.tables == ()
 
 
@@ -330,41 +331,105 @@ def test_no_panel_is_cut_by_a_page_break(
 
 
 @pytest.mark.parametrize("orientation", ["portrait", "landscape"])
-def test_every_panels_box_lies_within_one_sheet(
+def test_every_panels_box_lies_where_the_layout_wants_it(
     browser: Browser, grafana: StandIn, orientation: str
 ) -> None:
     verdict = capture(browser, "nodes", formats=NOTHING, orientation=orientation).verdict
     page, scripts = page_of(browser).page, Scripts()
 
-    async def lay_out() -> tuple[Any, Any, Any]:
-        grid = await page.evaluate(scripts.measure)
-        paper = sheet(orientation, grid["width"])
-        await page.add_style_tag(content=scripts.print)
-        laid = await page.evaluate(
-            scripts.paginate, {"width": paper.width, "height": paper.height, "smallest": 0.8}
+    async def lay_out() -> tuple[Any, Any]:
+        _, _, laid, _ = await steps.print_pdf(
+            page, scripts, orientation=orientation, layout_name="grid", theme="light"
         )
         boxes = await page.evaluate(
             """() => {
-              const grid = document.querySelector('.react-grid-layout').getBoundingClientRect();
+              const whole = document.querySelector("[data-sheet='whole']").getBoundingClientRect();
               const titles = document.querySelectorAll('[data-testid^="data-testid Panel header"]');
               return [...titles].map((title) => {
-                const box = title.closest('[data-sheet]').getBoundingClientRect();
-                return [box.left, box.right].map((x) => x - grid.left)
-                  .concat([box.top, box.bottom].map((y) => y - grid.top));
+                const element = title.closest('[data-sheet]');
+                const box = element.getBoundingClientRect();
+                return { index: Number(element.dataset.sheet), x: box.left - whole.left,
+                         y: box.top - whole.top, width: box.width, height: box.height };
               });
             }"""
         )
-        return paper, laid, boxes
+        return laid, boxes
 
-    paper, laid, boxes = browser._run(lay_out())
-    room, width = paper.height / laid["fit"], paper.width / laid["fit"]
+    laid, boxes = browser._run(lay_out())
     assert len(boxes) >= len([panel for panel in verdict.panels if panel.title])
-    for left, right, top, bottom in boxes:
-        assert -1 <= left < right <= width + 1
-        assert int(top // room) == int((bottom - 0.5) // room), (top, bottom, room)
-    assert max(bottom for *_, bottom in boxes) <= laid["pages"] * room
-    used = {int(top // room) for _, _, top, _ in boxes}
-    assert used == set(range(laid["pages"]))
+    places = {place.index: place for place in laid.places}
+    for box in boxes:
+        place = places[box["index"]]
+        for side in ("x", "y", "width", "height"):
+            assert abs(box[side] - getattr(place, side)) < 1, (side, box, place)
+
+
+def test_a_table_taller_than_a_page_goes_on_at_a_row_with_its_headings_repeated(
+    browser: Browser, grafana: StandIn
+) -> None:
+    stored = grafana.world.dashboards.get("orders")
+    assert stored is not None
+    [table] = [one for one in stored.model["panels"] if one["type"] == "table"]
+    tall = table | {"gridPos": {"x": 0, "y": 0, "w": 24, "h": 400}, "id": 1}
+    grafana.add_dashboard(model("endless-table", tall))
+    captured = capture(browser, "endless-table", formats=("pdf", "csv"))
+    pages = pages_of(captured)
+    assert len(pages) > 3
+    assert all("Net amount" in text for text in pages)
+    for row in captured.tables[0].rows:
+        assert sum(f"{row[0]}\n" in text or f"{row[0]} " in text for text in pages) == 1, row
+
+
+def test_each_panel_is_a_figure_for_those_who_have_it_read_to_them(
+    browser: Browser, grafana: StandIn
+) -> None:
+    told = [panel(1, 0, description="What it shows"), panel(2, 6)]
+    grafana.add_dashboard(model("figures", *told))
+    captured = capture(browser, "figures")
+    assert captured.pdf is not None
+    root = PdfReader(io.BytesIO(captured.pdf)).trailer["/Root"]
+    alternatives: list[str] = []
+
+    def walk(node: Any) -> None:
+        node = node.get_object()
+        if isinstance(node, list):
+            for child in node:
+                walk(child)
+        elif isinstance(node, dict):
+            if node.get("/S") == "/Figure" and "/Alt" in node:
+                alternatives.append(str(node["/Alt"]))
+            if "/K" in node:
+                walk(node["/K"])
+
+    walk(root["/StructTreeRoot"])
+    assert [text for text in alternatives if text.startswith("Panel")] == [
+        "Panel 1. What it shows",
+        "Panel 2",
+    ]
+
+
+def test_what_is_amiss_stands_on_the_panel_itself(browser: Browser, grafana: StandIn) -> None:
+    text = "\n".join(pages_of(capture(browser, "verdicts")))
+    assert "Error (bad_data: parse error at char 7)" in " ".join(text.split())
+    assert "Missing plugin (" in text
+
+
+def test_the_outline_knows_where_each_panel_begins(nodes: Captured) -> None:
+    marks = nodes.facts.marks
+    pages = pages_of(nodes)
+    assert len(marks) == 27
+    for mark in marks:
+        assert f"{mark.title}\n" in pages[mark.page] + "\n", mark
+
+
+def test_a_dark_document_has_a_dark_ground(browser: Browser, grafana: StandIn) -> None:
+    captured = capture(browser, "small", theme="dark")
+    assert captured.pdf is not None
+    content = PdfReader(io.BytesIO(captured.pdf)).pages[0].get_contents()
+    assert content is not None
+    # #111217, as Chromium writes it.
+    assert b".0667 .0706 .0902 rg" in content.get_data()
+    assert captured.facts.theme == "dark"
 
 
 # What is asked of Grafana
@@ -528,33 +593,99 @@ def test_what_was_left_out_of_a_table_stands_in_the_verdict(
     assert [remark.partition(" cut: ")[2] for remark in captured.verdict.remarks] == ["1 of 4 rows"]
 
 
-def test_the_image_shows_the_whole_grid(nodes: Captured) -> None:
-    assert nodes.image is not None
-    image = Image.open(io.BytesIO(nodes.image))
-    assert image.format == "PNG"
-    assert image.width > 1000
-    assert image.height > 66 * 38  # the grid's rows, with what was folded
-    for part in range(4):  # no part of it is blank
-        strip = (0, image.height * part // 4, image.width, image.height * (part + 1) // 4)
-        pixels = image.convert("RGB").crop(strip)
-        colours = pixels.getcolors(pixels.width * pixels.height) or []
-        assert max(count for count, _ in colours) < 0.985 * pixels.width * pixels.height
-        assert len(colours) > 16
+def test_raw_values_are_those_behind_what_the_reader_sees(
+    browser: Browser, grafana: StandIn
+) -> None:
+    captured = capture(browser, "orders", formats=("csv",), time_zone="Asia/Tokyo", raw=True)
+    (table,) = captured.tables
+    assert table.raw is not None
+    assert len(table.raw) == len(table.rows) == table.count
+    shown, behind = table.rows[0], table.raw[0]
+    assert (shown[1], shown[5]) == ("2026-11-23 14:58:12", "€34.40")
+    assert (behind[1], behind[5]) == ("2026-11-23T05:58:12.000Z", 34.4)
+
+
+def pictures(captured: Captured) -> list[Image.Image]:
+    return [Image.open(io.BytesIO(image)) for image in captured.images]
+
+
+def test_the_image_shows_the_whole_grid_in_slices_without_a_seam(nodes: Captured) -> None:
+    slices = pictures(nodes)
+    assert len(slices) == 2
+    assert {image.format for image in slices} == {"PNG"}
+    assert len({image.width for image in slices}) == 1
+    assert all(image.height <= steps.SLICE_HEIGHT for image in slices)
+    assert slices[0].width > 1000
+    height = sum(image.height for image in slices)
+    # The grid's rows, with what was folded; and no row of pixels twice.
+    assert 66 * 38 < height < 80 * 38
+    for image in slices:
+        for part in range(4):  # no part of it is blank
+            strip = (0, image.height * part // 4, image.width, image.height * (part + 1) // 4)
+            pixels = image.convert("RGB").crop(strip)
+            colours = pixels.getcolors(pixels.width * pixels.height) or []
+            assert max(count for count, _ in colours) < 0.985 * pixels.width * pixels.height
+            assert len(colours) > 16
+
+
+def brightness(image: Image.Image) -> int:
+    grey = image.convert("L").resize((1, 1)).getpixel((0, 0))
+    assert isinstance(grey, int)
+    return grey
 
 
 @pytest.mark.parametrize(("theme", "dark"), [("light", False), ("dark", True)])
 def test_the_theme_is_the_reports(
     browser: Browser, grafana: StandIn, theme: str, dark: bool
 ) -> None:
-    captured = capture(browser, "small", formats=("image",), theme=theme)
-    assert captured.image is not None
-    grey = Image.open(io.BytesIO(captured.image)).convert("L").resize((1, 1))
-    assert (grey.getpixel((0, 0)) < 128) is dark
+    captured = capture(browser, "small", formats=("image",), theme=theme, image_theme=theme)
+    [image] = pictures(captured)
+    assert (brightness(image) < 128) is dark
+
+
+def test_an_image_with_a_theme_of_its_own_asks_grafana_nothing_twice(
+    browser: Browser, grafana: StandIn
+) -> None:
+    capture(browser, "small", formats=("pdf",))
+    asked = len(queries(grafana))
+    grafana.requests.clear()
+    captured = capture(browser, "small", formats=("pdf", "image"), image_theme="dark")
+    [image] = pictures(captured)
+    assert brightness(image) < 128
+    assert captured.facts.theme == "light"
+    assert captured.pdf is not None
+    assert len(queries(grafana)) == asked
+    assert captured.verdict.complete
+
+
+def test_an_image_of_next_to_nothing_is_remarked_on(
+    browser: Browser, grafana: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps, "BLANK", 0.0)
+    captured = capture(browser, "small", formats=("image",))
+    assert "the image shows next to nothing" in captured.verdict.remarks
+
+
+def test_a_chart_that_drew_nothing_is_remarked_on(browser: Browser, grafana: StandIn) -> None:
+    capture(browser, "small", formats=NOTHING)
+    page, scripts = page_of(browser).page, browser._scripts
+    wipe = """() => document.querySelectorAll('.uplot canvas').forEach((canvas) => {
+      canvas.getContext('2d').clearRect(0, 0, canvas.width, canvas.height);
+    })"""
+
+    async def settle() -> Any:
+        before = await page.evaluate(scripts.settled)
+        await page.evaluate(wipe)
+        return before, await page.evaluate(scripts.settled)
+
+    before, after = browser._run(settle())
+    assert before == []
+    assert len(after) == 1
 
 
 def test_only_what_is_asked_for_is_made(browser: Browser, grafana: StandIn) -> None:
     captured = capture(browser, "small", formats=("csv",))
-    assert (captured.pdf, captured.image) == (None, None)
+    assert (captured.pdf, captured.images) == (None, ())
     assert len(captured.tables) == 1
     assert set(captured.timings) == {"preflight", "browser", "open", "ready", "csv"}
 
@@ -581,6 +712,17 @@ def test_a_dashboards_own_zone_goes_before_the_reports(browser: Browser, grafana
     assert captured.facts.time_zone == "Europe/Vienna"
     shown = dt.datetime.fromisoformat(captured.tables[0].rows[0][1])
     assert shown.replace(tzinfo=ZoneInfo("Europe/Vienna")) < AT < shown.replace(tzinfo=dt.UTC)
+
+
+def test_the_reports_choice_of_a_zone_goes_before_the_dashboards(
+    browser: Browser, grafana: StandIn
+) -> None:
+    stored = grafana.world.dashboards.get("orders")
+    assert stored is not None
+    grafana.add_dashboard({**stored.model, "uid": "forced", "timezone": "Europe/Vienna"})
+    captured = capture(browser, "forced", formats=("csv",), forced_time_zone="Asia/Tokyo")
+    assert captured.facts.time_zone == "Asia/Tokyo"
+    assert captured.tables[0].rows[0][1] == "2026-11-23 14:58:12"
 
 
 # The token, and hostile dashboards
@@ -821,7 +963,7 @@ def test_a_page_is_used_again_within_a_zone_and_starts_clean(
     assert captured.verdict.complete
     capture(browser, "small", formats=NOTHING, time_zone="Asia/Tokyo")
     assert page_of(browser).context is not first.context
-    assert browser._warm["UTC"] is first
+    assert browser._warm["UTC", 2.0] is first
 
 
 def test_after_a_failure_the_next_capture_gets_a_fresh_page(
@@ -839,7 +981,11 @@ def test_after_a_failure_the_next_capture_gets_a_fresh_page(
 def test_no_more_pages_are_kept_than_a_few(browser: Browser, grafana: StandIn) -> None:
     for zone in ("Asia/Tokyo", "Europe/Vienna", "America/New_York", "Africa/Cairo"):
         capture(browser, "small", formats=("csv",), time_zone=zone)
-    assert list(browser._warm) == ["Europe/Vienna", "America/New_York", "Africa/Cairo"]
+    assert [zone for zone, _ in browser._warm] == [
+        "Europe/Vienna",
+        "America/New_York",
+        "Africa/Cairo",
+    ]
 
 
 def descendants() -> list[psutil.Process]:

@@ -28,11 +28,6 @@ def test_every_value_of_a_variable_is_passed() -> None:
     assert pairs[2:] == [("var-node", "a"), ("var-node", "b"), ("var-region", "eu")]
 
 
-@pytest.mark.parametrize("text", ["All", "$__all"])
-def test_all_is_what_grafana_calls_it(text: str) -> None:
-    assert ("var-node", "$__all") in query_of(path({"node": (text,)}))
-
-
 @pytest.mark.parametrize("text", ["a&b=c", "x#y", "100 %", "Grüße, 世界", "a+b", "", "host|=|web"])
 def test_any_text_survives_the_address(text: str) -> None:
     assert ("var-v", text) in query_of(path({"v": (text,)}))
@@ -47,16 +42,10 @@ def test_a_capture_asks_for_the_page_without_menus_in_theme_and_zone() -> None:
 
 
 def test_scripts_are_expressions_without_comment_before_or_semicolon_after() -> None:
-    scripts = Scripts()
-    for text in (
-        scripts.state,
-        scripts.settled,
-        scripts.measure,
-        scripts.paginate,
-        scripts.tables,
-    ):
-        assert text.startswith(("(", "async ("))
-        assert text.endswith("}")
+    scripts = vars(Scripts())
+    for name in ("state", "settled", "boxes", "labels", "place", "tables", "variables"):
+        assert scripts[name].startswith(("(", "async ("))
+        assert scripts[name].endswith("}")
 
 
 def test_the_script_that_runs_first_is_a_statement_of_its_own() -> None:

@@ -158,3 +158,16 @@ def test_the_height_is_guessed_from_the_lowest_panel() -> None:
         prepare.guessed_height({"panels": [panel(1, 0, 0, h=4), panel(2, 0, 10, h=8)]}) == 18 * 38
     )
     assert prepare.guessed_height({}) == 20 * 38
+
+
+def test_the_zone_is_written_into_the_model_for_front_ends_that_read_no_other() -> None:
+    for body in ({"dashboard": {"timezone": "browser"}}, {"spec": {"timeSettings": {}}}):
+        result = prepare.prepared(body, panel_rows=None, time_zone="Asia/Tokyo")
+        model = result.get("dashboard") or result["spec"]
+        assert model["timezone"] == "Asia/Tokyo"
+        if "timeSettings" in model:
+            assert model["timeSettings"]["timezone"] == "Asia/Tokyo"
+
+
+def test_without_a_zone_the_model_keeps_its_own() -> None:
+    assert grid(timezone="utc")["timezone"] == "utc"

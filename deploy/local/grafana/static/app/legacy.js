@@ -517,11 +517,25 @@ function attach(element, node) {
   element[`__reactProps$${SUFFIX}`] = { className: element.className };
 }
 
+// The model as it would be saved now: with the values that its variables have.
+function withChoices({ model, env }) {
+  const copy = structuredClone(model);
+  for (const variable of copy.templating?.list ?? []) {
+    const chosen = env.variables.list.find(({ name }) => name === variable.name);
+    if (!chosen) continue;
+    const { value, isAll } = chosen;
+    variable.current = isAll
+      ? { text: ['All'], value: ['$__all'] }
+      : { text: value.length > 1 ? value : value[0], value: value.length > 1 ? value : value[0] };
+  }
+  return copy;
+}
+
 function expose(board) {
   const results = () =>
     [...board.cells].filter(([, cell]) => cell.run).map(([id, cell]) => [id, cell.run.data]);
   window.grafanaRuntime = {
-    getDashboardSaveModel: () => structuredClone(board.model),
+    getDashboardSaveModel: () => withChoices(board),
     getDashboardTimeRange: () => ({
       from: board.env.range.from,
       to: board.env.range.to,

@@ -394,6 +394,7 @@ class VizPanel extends SceneObject {
     super({
       key,
       title: panel.title ?? '',
+      description: panel.description,
       pluginId: panel.type,
       pluginVersion: board.env.settings.buildInfo.version,
       options: panel.options ?? {},
