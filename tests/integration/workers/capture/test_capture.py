@@ -860,9 +860,7 @@ def test_a_browser_that_dies_in_the_middle_is_replaced(frontend: Frontend, progr
 
         killer = threading.Thread(target=kill)
         killer.start()
-        with pytest.raises(
-            BrowserCrashed, match="The browser went away in the middle of a capture"
-        ):
+        with pytest.raises(BrowserCrashed, match="The browser went away in the middle of its work"):
             capture(browser, "endless")
         killer.join()
         assert capture(browser, "small", formats=NOTHING).verdict.complete
