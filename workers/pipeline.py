@@ -57,6 +57,7 @@ class Deps:
     pool: Pool
     bell: Bell
     render: Renderer
+    print: assembly.Printer
     mailer: Mailer
     owner: str
 
@@ -93,8 +94,6 @@ def render(task_id: int, deps: Deps) -> None:
 def _request(run: Run, capture: Capture, branding: Any) -> CaptureRequest:
     spec = run.spec
     dashboard = spec.dashboards[capture.position]
-    # One page load serves all outputs, so a report with both has the PDF's theme.
-    theme = str(branding.get("pdfTheme" if "pdf" in spec.formats else "embeddedImageTheme") or "")
     return CaptureRequest(
         uid=dashboard.uid,
         at=run.scheduled_for,
@@ -105,9 +104,16 @@ def _request(run: Run, capture: Capture, branding: Any) -> CaptureRequest:
         formats=spec.formats,
         orientation=spec.orientation,
         layout=spec.layout,
-        theme=theme if theme in ("light", "dark") else "light",
+        theme=_theme(run, branding),
         scale_factor=spec.scale_factor,
     )
+
+
+def _theme(run: Run, branding: Any) -> str:
+    # One page load serves all outputs, so a report with both has the PDF's theme.
+    name = "pdfTheme" if "pdf" in run.spec.formats else "embeddedImageTheme"
+    theme = str(branding.get(name) or "")
+    return theme if theme in ("light", "dark") else "light"
 
 
 def _store_capture(conn: Connection, claim: Claim, captured: Captured) -> list[Ring]:
@@ -153,7 +159,7 @@ def assemble(task_id: int, deps: Deps) -> None:
             branding = report_settings.get(conn, run.org_id).body
         now = dt.datetime.now(dt.UTC)
         with beating(deps.pool, claim):
-            files = _files(run, done, parts, branding, now)
+            files = _files(run, done, parts, branding, now, deps.print)
         with db.transaction(deps.pool) as conn:
             rings = _store_documents(conn, claim, run, done, files, branding, now, began, deps)
         logger.info("run.assembled", documents=len(files))
@@ -177,13 +183,14 @@ def _files(
     parts: dict[int, list[tuple[Document, bytes]]],
     branding: Any,
     now: dt.datetime,
+    print_html: assembly.Printer,
 ) -> list[_File]:
     """Make the documents: the PDF (or one per dashboard), then images, then tables."""
     letterhead = assembly.Letterhead.from_settings(
         branding, report=run.spec.name, made=now, show_variables=run.spec.show_variables
     )
     chapters = [
-        _chapter(capture, content)
+        _chapter(capture, content, _theme(run, branding))
         for capture in done
         for part, content in parts[capture.id]
         if part.kind == "pdf"
@@ -191,11 +198,13 @@ def _files(
     files: list[_File] = []
     if chapters and (run.spec.combine or len(chapters) == 1):
         name = documents.stem(run.spec.name, run.scheduled_for)
-        files.append(_File("pdf", f"{name}.pdf", assembly.pdf(chapters, letterhead)))
+        content = assembly.pdf(chapters, letterhead, print_html)
+        files.append(_File("pdf", f"{name}.pdf", content))
     else:
         for chapter in chapters:
             name = documents.stem(chapter.title, run.scheduled_for)
-            files.append(_File("pdf", f"{name}.pdf", assembly.pdf([chapter], letterhead)))
+            content = assembly.pdf([chapter], letterhead, print_html)
+            files.append(_File("pdf", f"{name}.pdf", content))
     for suffix, kind in (("png", "image"), ("csv", "csv")):
         files += [
             _File(kind, f"{documents.stem(part.name, run.scheduled_for)}.{suffix}", content)
@@ -221,7 +230,7 @@ def _distinct(files: list[_File]) -> list[_File]:
     return result
 
 
-def _chapter(capture: Capture, content: bytes) -> assembly.Chapter:
+def _chapter(capture: Capture, content: bytes, theme: str) -> assembly.Chapter:
     facts = capture.facts
     return assembly.Chapter(
         pdf=content,
@@ -231,6 +240,7 @@ def _chapter(capture: Capture, content: bytes) -> assembly.Chapter:
         time_zone=facts["timeZone"],
         variables=facts["variables"],
         notes=_verdict(capture).amiss,
+        theme=theme,
     )
 
 
