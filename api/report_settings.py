@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,7 +14,7 @@ from api.auth import identity, needs
 from api.blueprint import Blueprint
 from api.errors import invalid
 from api.services import services
-from shared import db, log, report_settings
+from shared import db, footer, log, report_settings
 from shared.report_settings import DEFAULTS, ReportSettings
 
 blp = Blueprint(
@@ -62,6 +62,7 @@ def save_settings(body: dict[str, Any]) -> dict[str, Any]:
     with db.transaction(services().pool) as conn:
         stored = report_settings.get(conn, asking.org_id)
         check_branding(body.get("branding", {}), stored.body["branding"])
+        check_footer(body.get("footerItems", []))
         settings = merged(body, stored)
         report_settings.save(conn, asking.org_id, asking.user_id, settings)
     logger.info("settings.saved", org_id=asking.org_id)
@@ -104,6 +105,13 @@ def check_branding(wanted: Mapping[str, Any], stored: Mapping[str, Any]) -> None
     for name in ("emailFooterText", "emailFooterLink"):
         if not footer[name]:
             raise invalid(f"branding.{name}", 'is required when emailFooterMode is "sent-by"')
+
+
+def check_footer(items: Sequence[Mapping[str, Any]]) -> None:
+    """Raise `BadRequest` for what an item of a known type cannot have; others are kept as is."""
+    for number, item in enumerate(items):
+        for field, reason in footer.faults(item):
+            raise invalid(f"footerItems[{number}].{field}", reason)
 
 
 def _check_logo(name: str, url: str) -> None:

@@ -22,7 +22,7 @@ from api.fields import (
     Variables,
     Whole,
 )
-from shared import reports, runs, schedule, spec
+from shared import footer, reports, runs, schedule, spec
 
 MAX_RECIPIENTS = 500
 MAX_DASHBOARDS = 50
@@ -118,9 +118,7 @@ class ReportOptions(Body):
     pdf_combine_one_file = Flag()
     pdf_show_template_variables = Flag()
     pdf_include_tables = Flag(
-        metadata={
-            "description": "Not in Grafana: the PDF ends with the rows of all tables."
-        }
+        metadata={"description": "Not in Grafana: the PDF ends with the rows of all tables."}
     )
     csv_encoding = Text(
         metadata={
@@ -320,7 +318,12 @@ class ReportBrandingOptions(Body):
     """Logos and the footer of mails."""
 
     report_logo_url = Text(
-        longest=MAX_LOGO, metadata={"description": "As `emailLogoUrl`. Kept; not yet on PDFs."}
+        longest=MAX_LOGO,
+        metadata={
+            "description": (
+                "As `emailLogoUrl`, for PDFs: at the top left of each page, and in the footer."
+            )
+        },
     )
     email_logo_url = Text(
         longest=MAX_LOGO,
@@ -337,14 +340,33 @@ class ReportBrandingOptions(Body):
 
 
 class FooterItem(Body):
-    """One part of the footer of PDF pages."""
+    """One part of the footer of PDF pages. Of an unknown type it is kept, and not printed."""
 
-    type = Text()
-    value = Text()
-    color = Text()
-    font_size = Text()
-    font_style = Text()
-    font_weight = Text()
+    type = Text(
+        metadata={
+            "description": (
+                "`page-number` (Page 2/8), `date` (of the report's making), `text`, `logo`, or "
+                "`spacer`, which takes what room there is. Case and punctuation do not matter: "
+                "`pageNumber` will do."
+            )
+        }
+    )
+    value = Text(
+        metadata={
+            "description": (
+                f"Of a date: {', '.join(f'`{name}`' for name in footer.DATES)}, the first if "
+                f"empty. Of a text: itself, at most {footer.LONGEST_TEXT} characters without < "
+                f"and >. Of a logo: its height, {', '.join(map(str, footer.LOGO_SIZES))} pixels, "
+                f"{footer.LOGO_SIZE} if empty; 64 fill the footer."
+            )
+        }
+    )
+    color = Text(metadata={"description": "Such as `#1f60c4`."})
+    font_size = Text(
+        metadata={"description": f"In pixels, from {footer.SMALLEST} to {footer.LARGEST}."}
+    )
+    font_style = Text(metadata={"description": "`normal` or `italic`."})
+    font_weight = Text(metadata={"description": "`normal` or `bold`."})
 
 
 class ReportSettings(Body):
@@ -362,9 +384,22 @@ class ReportSettings(Body):
     footer_items = ObjectList(
         FooterItem,
         most=MAX_FOOTER_ITEMS,
-        metadata={"description": "Kept, and without effect."},
+        metadata={
+            "description": (
+                "The footer, from left to right; empty: the page number and the logo. The "
+                "appendix of tables always has that one."
+            )
+        },
     )
-    footer_font_family = Text(metadata={"description": "Kept, and without effect."})
+    footer_font_family = Text(
+        metadata={
+            "description": (
+                "`Inter` (the default), `Helvetica`, `Arial`, `Times New Roman`, `Georgia`, "
+                "`Verdana`, `Trebuchet MS` or `Courier New`, or what the workers' machines have "
+                "that is like it."
+            )
+        }
+    )
 
 
 class PreviewRequest(Body):

@@ -7,6 +7,7 @@ import io
 from collections.abc import Callable, Sequence
 
 from pypdf import PdfWriter
+from pypdf.generic import DictionaryObject, NameObject
 
 from shared.tasks import Ring
 from workers.capture.request import Captured, CaptureRequest, Facts, Table
@@ -22,6 +23,23 @@ def one_page() -> bytes:
     out = io.BytesIO()
     writer.write(out)
     return out.getvalue()
+
+
+class FakePrinter:
+    """Prints an empty page for each page of a letterhead, one for anything else; keeps the HTML."""
+
+    def __init__(self) -> None:
+        self.documents: list[str] = []
+
+    def __call__(self, html: str, *, tagged: bool = False) -> bytes:
+        self.documents.append(html)
+        writer = PdfWriter()
+        for _ in range(html.count('<section class="sheet ') or 1):
+            page = writer.add_blank_page(width=595.28, height=841.89)
+            page[NameObject("/Resources")] = DictionaryObject()
+        out = io.BytesIO()
+        writer.write(out)
+        return out.getvalue()
 
 
 class RecordingBell:

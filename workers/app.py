@@ -48,6 +48,7 @@ class Hand:
                 ),
                 bell=Bell(self.app),
                 render=self.capture,
+                print=self.print,
                 mailer=Mailer(self.settings),
                 owner=f"{socket.gethostname()}:{os.getpid()}",
             )
@@ -55,10 +56,17 @@ class Hand:
 
     def capture(self, request: CaptureRequest) -> Captured:
         """Capture with the warm browser; raises like `Browser.capture`, and `BrowserMissing`."""
+        return self._warm().capture(request)
+
+    def print(self, html: str, *, tagged: bool = False) -> bytes:
+        """Print with the warm browser; raises like `Browser.print`, and `BrowserMissing`."""
+        return self._warm().print(html, tagged=tagged)
+
+    def _warm(self) -> Browser:
         if self._browser is None:
             program = chromium.find(self.settings.chromium, os.environ)
             self._browser = Browser(self.settings, program.path)
-        return self._browser.capture(request)
+        return self._browser
 
     def close(self) -> None:
         """End browser, mail connection and pool of this child."""

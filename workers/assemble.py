@@ -1,46 +1,38 @@
-"""Assembly: join the captures' pages, lay the letterhead over them, name the files. No I/O.
+"""Assembly: chapters, their letterhead and the appendix of their tables become one PDF.
 
-The only home of pypdf and reportlab (and of the fonts they embed). The letterhead goes over the
-merged pages, so that captures do not depend on branding and page numbers run through.
+Pure, but for the printing of our own HTML, which is handed in. The letterhead goes over the
+joined pages, so that captures do not depend on branding and page numbers run through.
 """
 
 from __future__ import annotations
 
-import csv
 import datetime as dt
-import functools
-import io
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
-from typing import Any
-from zoneinfo import ZoneInfo
+from typing import Any, Protocol
 
-from pypdf import PdfReader, PdfWriter
-from reportlab.lib.colors import Color, HexColor
-from reportlab.lib.units import mm
-from reportlab.pdfbase import pdfmetrics
-from reportlab.pdfbase.ttfonts import TTFont
-from reportlab.pdfgen.canvas import Canvas
+from shared.errors import Transient
+from workers import appendix, bind, letterhead
+from workers.appendix import Group
+from workers.bind import About, Entry, Part
+from workers.capture.request import Mark, Table
+from workers.letterhead import Leaf, Letterhead
 
-from workers.capture.request import Table
+__all__ = ["Chapter", "Letterhead", "pdf"]
 
-REGULAR, BOLD = "Broadsheet", "Broadsheet-Bold"
-INK, GREY, RULE, ALARM = (
-    HexColor("#1f2328"),
-    HexColor("#6b7280"),
-    HexColor("#d0d7de"),
-    HexColor("#b42318"),
-)
-SIDE = 10 * mm
-#: What a cell must not begin with, lest a spreadsheet takes it for a formula.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-#: "-12.3%", "-1,234.50 €", "+3 MiB/s", "-1e-7": a number with at most a unit calls nothing.
-NUMBER = re.compile(
-    r"[-+]\d[\d.,\u00a0\u202f ]*(e[-+]?\d+)?"
-    r"\s?([%€$£¥]|°?[^\W\d_]{1,8}(/[^\W\d_]{1,8})?)?"
-)
+#: The appendix's entry in the outline.
+TABLES = "Tables"
+
+
+class LetterheadLost(Transient):
+    """The browser printed another number of letterheads than there are pages."""
+
+
+class Printer(Protocol):
+    """Prints an HTML document of ours; `tagged` with structure and an outline of its headings."""
+
+    def __call__(self, html: str, *, tagged: bool = False) -> bytes:
+        """Return the PDF. Raises an error of the tree in `shared.errors`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,183 +47,109 @@ class Chapter:
     variables: Mapping[str, str]
     #: What is missing or wrong, one line each; shown on the chapter's first page.
     notes: Sequence[str]
+    theme: str = "light"
+    #: A place per panel, for the outline.
+    outline: Sequence[Mark] = ()
+    #: What the appendix shows in full.
+    tables: Sequence[Table] = ()
+
+    @property
+    def dark(self) -> bool:
+        """Whether its pages are."""
+        return self.theme == "dark"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Letterhead:
-    """What is written around the pages; the switches are those of Grafana's report settings."""
+def pdf(chapters: Sequence[Chapter], head: Letterhead, print_html: Printer) -> bytes:
+    """Return one PDF of all chapters, with letterhead, page numbers, outline and appendix.
 
-    report: str
-    made: dt.datetime
-    show_report: bool = True
-    show_title: bool = True
-    show_range: bool = True
-    show_variables: bool = False
-
-    @classmethod
-    def from_settings(
-        cls, body: Mapping[str, Any], *, report: str, made: dt.datetime, show_variables: bool
-    ) -> Letterhead:
-        """Read the switches from an org's report settings."""
-        return cls(
-            report=report,
-            made=made,
-            show_report=bool(body.get("pdfHeaderEnabled", True)),
-            show_title=bool(body.get("pdfDashboardTitleEnabled", True)),
-            show_range=bool(body.get("pdfTimeRangeEnabled", True)),
-            show_variables=show_variables,
-        )
-
-
-def pdf(chapters: Sequence[Chapter], letterhead: Letterhead) -> bytes:
-    """Return one PDF of all chapters, with letterhead, page numbers and an outline."""
-    _register_fonts()
-    readers = [PdfReader(io.BytesIO(chapter.pdf)) for chapter in chapters]
-    pages = [
-        (chapter, page, index == 0)
+    Raises what `print_html` raises, and `LetterheadLost`.
+    """
+    readers = [bind.read(chapter.pdf) for chapter in chapters]
+    parts = [
+        Part(pdf=reader, title=chapter.title, dark=chapter.dark, entries=(_entry(chapter),))
         for chapter, reader in zip(chapters, readers, strict=True)
-        for index, page in enumerate(reader.pages)
     ]
-    # All letterheads are one document, so that the fonts are embedded once.
-    out = io.BytesIO()
-    canvas = Canvas(out, invariant=True)
-    for number, (chapter, page, first) in enumerate(pages, 1):
-        size = (float(page.mediabox.width), float(page.mediabox.height))
-        canvas.setPageSize(size)
-        _letterhead(canvas, letterhead, chapter, size, number, len(pages), first=first)
-        canvas.showPage()
-    canvas.save()
-    over = PdfReader(out)
-    writer = PdfWriter()
-    for number, (chapter, page, first) in enumerate(pages):
-        sheet = writer.add_page(page)
-        sheet.merge_page(over.pages[number])
-        # Merging leaves the page's drawing instructions uncompressed.
-        sheet.compress_content_streams()
-        if first:
-            writer.add_outline_item(title=chapter.title, page_number=number)
-    writer.compress_identical_objects(remove_duplicates=True, remove_unreferenced=True)
-    writer.add_metadata(
-        {
-            "/Title": letterhead.report,
-            "/Creator": "Broadsheet",
-            "/Producer": "Broadsheet",
-            "/CreationDate": f"D:{letterhead.made.astimezone(dt.UTC):%Y%m%d%H%M%S}Z",
-        }
+    leaves = [
+        _leaf(chapter, size, notes=() if index else chapter.notes)
+        for chapter, reader in zip(chapters, readers, strict=True)
+        for index, size in enumerate(bind.sizes(reader))
+    ]
+    told = [chapter for chapter in chapters if chapter.tables]
+    if told:
+        back, back_leaves = _appendix(told, print_html)
+        parts.append(back)
+        leaves += back_leaves
+    letterheads = bind.read(print_html(letterhead.html(head, leaves)))
+    if len(letterheads.pages) != len(leaves):
+        raise LetterheadLost
+    about = About(
+        title=head.report,
+        author=head.author,
+        subject=", ".join(dict.fromkeys(chapter.title for chapter in chapters)),
+        made=head.made,
     )
-    joined = io.BytesIO()
-    writer.write(joined)
-    return joined.getvalue()
+    return bind.bind(parts, letterheads, about)
 
 
-def _letterhead(
-    canvas: Canvas,
-    letterhead: Letterhead,
-    chapter: Chapter,
-    size: tuple[float, float],
-    number: int,
-    total: int,
-    *,
-    first: bool,
-) -> None:
-    """Draw what stands above and below the dashboard on one page."""
-    width, height = size
-    middle = width / 2 - SIDE - 3 * mm
-    zone = ZoneInfo(chapter.time_zone)
-
-    top = height - 9.5 * mm
-    made = f"{letterhead.made.astimezone(zone):%Y-%m-%d %H:%M}"
-    if letterhead.show_report:
-        _text(canvas, SIDE, top, letterhead.report, BOLD, 11, INK, width * 0.62 - SIDE)
-        _text(canvas, width - SIDE, top, made, REGULAR, 7.5, GREY, middle, right=True)
-    line = top - 5 * mm
-    span = _range(chapter, zone) if letterhead.show_range else ""
-    if letterhead.show_title:
-        _text(canvas, SIDE, line, chapter.title, REGULAR, 8.5, INK, middle)
-    if span:
-        _text(canvas, width - SIDE, line, span, REGULAR, 7.5, GREY, middle, right=True)
-    if letterhead.show_variables and chapter.variables:
-        shown = "   ".join(f"{name}: {value}" for name, value in chapter.variables.items())
-        _text(canvas, SIDE, line - 3.8 * mm, shown, REGULAR, 7, GREY, width - 2 * SIDE)
-    if letterhead.show_report or letterhead.show_title or span:
-        _rule(canvas, width, height - 19.6 * mm)
-
-    _rule(canvas, width, 10.5 * mm)
-    _text(canvas, SIDE, 6 * mm, f"Page {number} of {total}", REGULAR, 7.5, GREY, middle)
-    _wordmark(canvas, width - SIDE, 6 * mm)
-    if first and chapter.notes:
-        said = "Incomplete: " + "; ".join(chapter.notes)
-        _text(canvas, width / 2, 6 * mm, said, REGULAR, 7, ALARM, width * 0.6, centre=True)
-
-
-def _range(chapter: Chapter, zone: ZoneInfo) -> str:
-    start, end = chapter.time_from.astimezone(zone), chapter.time_to.astimezone(zone)
-    offset = end.strftime("%z")
-    return f"{start:%Y-%m-%d %H:%M} – {end:%Y-%m-%d %H:%M} (UTC{offset[:3]}:{offset[3:5]})"
-
-
-def _rule(canvas: Canvas, width: float, y: float) -> None:
-    canvas.setStrokeColor(RULE)
-    canvas.setLineWidth(0.5)
-    canvas.line(SIDE, y, width - SIDE, y)
-
-
-def _wordmark(canvas: Canvas, right: float, y: float) -> None:
-    canvas.setFillColor(GREY)
-    canvas.setFont(BOLD, 7.5)
-    canvas.drawRightString(right, y, "Broadsheet")
-
-
-def _text(
-    canvas: Canvas,
-    x: float,
-    y: float,
-    text: str,
-    font: str,
-    size: float,
-    colour: Color,
-    room: float,
-    *,
-    right: bool = False,
-    centre: bool = False,
-) -> None:
-    """Write one line, shortened to `room` points."""
-    shown = " ".join(text.split())
-    if pdfmetrics.stringWidth(shown, font, size) > room:
-        while shown and pdfmetrics.stringWidth(shown + "…", font, size) > room:
-            shown = shown[:-1]
-        shown = shown.rstrip() + "…"
-    canvas.setFillColor(colour)
-    canvas.setFont(font, size)
-    draw = (
-        canvas.drawRightString
-        if right
-        else canvas.drawCentredString
-        if centre
-        else canvas.drawString
+def _leaf(chapter: Chapter, size: tuple[float, float], **more: Any) -> Leaf:
+    return Leaf(
+        size=size,
+        title=chapter.title,
+        time_from=chapter.time_from,
+        time_to=chapter.time_to,
+        time_zone=chapter.time_zone,
+        variables=chapter.variables,
+        **{"dark": chapter.dark} | more,
     )
-    draw(x, y, shown)
 
 
-@functools.cache
-def _register_fonts() -> None:
-    """Make the fonts known to reportlab: TrueType, so that any alphabet's text is selectable."""
-    folder = resources.files("workers").joinpath("fonts")
-    for name, file in ((REGULAR, "DejaVuSans.ttf"), (BOLD, "DejaVuSans-Bold.ttf")):
-        pdfmetrics.registerFont(TTFont(name, io.BytesIO(folder.joinpath(file).read_bytes())))
+def _entry(chapter: Chapter) -> Entry:
+    panels = (Entry(mark.title, mark.page, mark.top) for mark in chapter.outline)
+    return Entry(chapter.title, 0, entries=tuple(panels))
 
 
-def csv_file(table: Table) -> bytes:
-    """Return a table as CSV for spreadsheets: UTF-8 with a mark, CRLF, formulas defused."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\r\n")
-    writer.writerow([_defused(text) for text in table.header])
-    writer.writerows([[_defused(text) for text in row] for row in table.rows])
-    return "﻿".encode() + out.getvalue().encode()
+# -- the appendix ---------------------------------------------------------------------------
 
 
-def _defused(text: str) -> str:
-    """Put an apostrophe before what a spreadsheet would run; numbers stay numbers."""
-    if not text.startswith(FORMULA) or NUMBER.fullmatch(text):
-        return text
-    return f"'{text}"
+def _appendix(told: Sequence[Chapter], print_html: Printer) -> tuple[Part, list[Leaf]]:
+    """Print the tables, and find out on which page which of them stands."""
+    wide, tall = bind.sizes(bind.read(told[0].pdf))[0]
+    groups = [Group(chapter.title, chapter.tables) for chapter in told]
+    html = appendix.html(
+        groups, orientation="portrait" if wide < tall else "landscape", dark=told[0].dark
+    )
+    # The outline of headings comes with the tags.
+    reader = bind.read(print_html(html, tagged=True))
+    places = bind.headings(reader)
+    if len(places) != sum(1 + len(chapter.tables) for chapter in told):
+        # Better an outline that leads to the appendix only than none, or a wrong one.
+        places = [(0, 0.0)] * sum(1 + len(chapter.tables) for chapter in told)
+    entries, starts = [], []
+    for chapter in told:
+        (page, top), *tables = [places.pop(0) for _ in range(1 + len(chapter.tables))]
+        starts.append(page)
+        entries.append(
+            Entry(
+                chapter.title,
+                page,
+                top,
+                tuple(
+                    Entry(appendix.heading(table.title, appendix.UNTITLED), *place)
+                    for table, place in zip(chapter.tables, tables, strict=True)
+                ),
+            )
+        )
+    leaves = []
+    for number, size in enumerate(bind.sizes(reader)):
+        at = max(index for index, start in enumerate(starts) if start <= number or not index)
+        leaves.append(_leaf(told[at], size, dark=told[0].dark, appendix=True))
+    # One dashboard's tables need no level of their own.
+    below = entries[0].entries if len(entries) == 1 else tuple(entries)
+    part = Part(
+        pdf=reader,
+        title=TABLES,
+        dark=told[0].dark,
+        tagged=appendix.tagged(groups),
+        entries=(Entry(TABLES, 0, entries=below),),
+    )
+    return part, leaves

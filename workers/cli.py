@@ -199,23 +199,24 @@ def render(
     theme: str,
     time_zone: str,
 ) -> None:
-    """Make a PDF of the dashboard UID, without database, queue or mail.
+    """Make a PDF of the dashboard UID, with letterhead, without database, queue or mail.
 
     Needs BROADSHEET_GRAFANA_URL and BROADSHEET_GRAFANA_TOKEN only.
     """
     # Only here and in `doctor` are browser and mail needed, which take long to import.
-    from workers import chromium  # noqa: PLC0415 - see above
+    from workers import assemble, chromium  # noqa: PLC0415 - see above
     from workers.capture.browser import Browser  # noqa: PLC0415 - see above
     from workers.capture.request import CaptureRequest  # noqa: PLC0415 - see above
 
     chosen = _variables(variables)
     settings = _settings("grafana_url", "grafana_token")
     browser = Browser(settings, chromium.find(settings.chromium, os.environ).path)
+    now = dt.datetime.now(dt.UTC)
     try:
         captured = browser.capture(
             CaptureRequest(
                 uid=uid,
-                at=dt.datetime.now(dt.UTC),
+                at=now,
                 time_from=time_from,
                 time_to=time_to,
                 time_zone=time_zone,
@@ -225,11 +226,27 @@ def render(
                 theme=theme,
             )
         )
+        facts = captured.facts
+        chapter = assemble.Chapter(
+            pdf=captured.pdf or b"",
+            title=facts.title,
+            time_from=facts.time_from,
+            time_to=facts.time_to,
+            time_zone=facts.time_zone,
+            variables=facts.variables,
+            notes=captured.verdict.amiss,
+            theme=theme,
+            outline=facts.marks,
+        )
+        # The dashboard is all there is: it gives the document its name.
+        head = assemble.Letterhead(
+            report=facts.title, made=now, show_title=False, show_variables=bool(chosen)
+        )
+        content = assemble.pdf([chapter], head, browser.print)
     finally:
         browser.close()
-    content = captured.pdf or b""
     output.write_bytes(content)
-    click.echo(f"{output}  {len(content):,} bytes  {captured.facts.title}")
+    click.echo(f"{output}  {len(content):,} bytes  {facts.title}")
     click.echo("  ".join(f"{stage} {spent} ms" for stage, spent in captured.timings.items()))
     for note in (*captured.verdict.notes, *captured.verdict.remarks):
         click.echo(f"! {note}", err=True)

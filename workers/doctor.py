@@ -17,7 +17,7 @@ from shared.errors import BroadsheetError, Permanent, QueueAway
 from shared.grafana import Grafana
 from shared.queue import make_celery
 from shared.settings import Settings
-from workers import chromium
+from workers import chromium, fontconfig
 from workers.mail import Mailer
 
 logger = log.get(__name__)
@@ -119,4 +119,5 @@ def _mail(settings: Settings) -> str:
 
 def _browser(settings: Settings, environ: Mapping[str, str]) -> str:
     program = chromium.find(settings.chromium, environ)
-    return f"{program.version} starts, from {program.path}."
+    advice = fontconfig.advice(fontconfig.languages(environ))
+    return f"{program.version} starts, from {program.path}. {advice}".strip()

@@ -50,8 +50,6 @@ from workers.messages import Letter, Sheet
 logger = log.get(__name__)
 
 Renderer = Callable[[CaptureRequest], Captured]
-#: Makes a PDF of a page of ours.
-Printer = Callable[[str], bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +60,7 @@ class Deps:
     pool: Pool
     bell: Bell
     render: Renderer
-    print_html: Printer
+    print: assembly.Printer
     mailer: Mailer
     owner: str
 
@@ -200,7 +198,7 @@ def assemble(task_id: int, deps: Deps) -> None:
             branding = report_settings.get(conn, run.org_id).body
         now = dt.datetime.now(dt.UTC)
         with beating(deps.pool, claim):
-            files = _files(run, done, parts, branding, now, deps)
+            files = _files(run, done, parts, branding, now, deps.print)
         with db.transaction(deps.pool) as conn:
             rings = _store_documents(conn, claim, run, done, files, branding, now, began, deps)
         logger.info("run.assembled", documents=len(files))
@@ -227,7 +225,7 @@ def _files(
     parts: dict[int, list[tuple[Document, bytes]]],
     branding: Any,
     now: dt.datetime,
-    deps: Deps,
+    print_html: assembly.Printer,
 ) -> list[_File]:
     """Make the documents: the PDF (or one per dashboard), then images, then tables."""
     spec = run.spec
@@ -251,12 +249,12 @@ def _files(
     files: list[_File] = []
     if chapters and (spec.combine or len(chapters) == 1):
         name = documents.stem(spec.name, run.scheduled_for)
-        pdf = assembly.pdf([chapter for _, chapter in chapters], letterhead, deps.print_html)
+        pdf = assembly.pdf([chapter for _, chapter in chapters], letterhead, print_html)
         files.append(_File("pdf", f"{name}.pdf", pdf))
     else:
         for capture, chapter in chapters:
             name = documents.stem(chapter.title, run.scheduled_for)
-            pdf = assembly.pdf([chapter], letterhead, deps.print_html)
+            pdf = assembly.pdf([chapter], letterhead, print_html)
             files.append(_File("pdf", f"{name}.pdf", pdf, capture.position))
     for capture in done:
         name = documents.stem(capture.facts["title"], run.scheduled_for)

@@ -2,6 +2,8 @@
 
 A browser that is already there is used as it is. Else Playwright's own download is tried, which
 needs no rights, then the distribution's package where this may be installed without asking.
+Fonts are looked for as well, and installed where that needs no asking: a report without them is
+still a report, so what cannot be had is a hint, once per .venv.
 """
 
 from __future__ import annotations
@@ -11,21 +13,34 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
+from workers import fontconfig
 from workers.chromium import BrowserMissing, find
 
 INSTALL_TIMEOUT = 600
+#: They are a hundred megabytes, and a machine without a network should not be kept from its work.
+FONTS_TIMEOUT = 180
+#: That fonts were tried to be had, so that no later `make` tries again.
+TRIED = Path(sys.prefix) / "fonts-tried"
 
 
 def main() -> int:
     """Return 0 when there is a browser, after installing one if need be."""
+    if not _browser():
+        return 1
+    _fonts()
+    return 0
+
+
+def _browser() -> bool:
     chosen = os.environ.get("BROADSHEET_CHROMIUM", "")
     try:
         find(chosen, os.environ)
     except BrowserMissing as exc:
         missing = exc
     else:
-        return 0
+        return True
     for command in [] if chosen else list(_ways()):
         print(f"No browser yet; trying: {' '.join(command)}", flush=True)
         if not _run(command):
@@ -35,24 +50,35 @@ def main() -> int:
         except BrowserMissing as exc:
             missing = exc
         else:
-            return 0
+            return True
     print(missing.message, file=sys.stderr)
-    return 1
+    return False
+
+
+def _fonts() -> None:
+    """Have fonts for the scripts of the world, if that is easily done; else say what is missing."""
+    if TRIED.exists() or not fontconfig.advice(fontconfig.languages(os.environ)):
+        return
+    if apt := _apt():
+        quick = ("-o", "Acquire::http::Timeout=10", "-o", "Acquire::Retries=0")
+        packages = ("fontconfig", *fontconfig.PACKAGES)
+        print(f"Some scripts have no font yet; trying: apt-get install {' '.join(packages)}")
+        install = (*apt, *quick, "install", "--yes", "--no-install-recommends", *packages)
+        if not _run(install, FONTS_TIMEOUT) and _run((*apt, *quick, "update"), FONTS_TIMEOUT):
+            _run(install, FONTS_TIMEOUT)
+    advice = fontconfig.advice(fontconfig.languages(os.environ))
+    if advice:
+        print(advice)
+        TRIED.touch()
 
 
 def _ways() -> Iterator[Sequence[str]]:
     """Yield the commands that may bring a browser, in the order they are to be tried."""
     playwright = (sys.executable, "-m", "playwright")
     yield *playwright, "install", "chromium-headless-shell"
-    if shutil.which("apt-get") is None:
+    apt = _apt()
+    if not apt:
         return
-    if os.geteuid() == 0:
-        rights: tuple[str, ...] = ()
-    elif shutil.which("sudo") and _run(("sudo", "--non-interactive", "true")):
-        rights = ("sudo", "--non-interactive")
-    else:
-        return
-    apt = (*rights, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet=2")
     yield *apt, "update"
     for package in ("chromium-headless-shell", "chromium"):
         yield *apt, "install", "--yes", "--no-install-recommends", package
@@ -60,7 +86,20 @@ def _ways() -> Iterator[Sequence[str]]:
     yield *playwright, "install-deps", "chromium-headless-shell"
 
 
-def _run(command: Sequence[str]) -> bool:
+def _apt() -> tuple[str, ...]:
+    """Return the beginning of a command that installs packages without asking, () if none may."""
+    if shutil.which("apt-get") is None:
+        return ()
+    if os.geteuid() == 0:
+        rights: tuple[str, ...] = ()
+    elif shutil.which("sudo") and _run(("sudo", "--non-interactive", "true")):
+        rights = ("sudo", "--non-interactive")
+    else:
+        return ()
+    return (*rights, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet=2")
+
+
+def _run(command: Sequence[str], timeout: float = INSTALL_TIMEOUT) -> bool:
     """Run a command and say whether it went well; what it says is of interest only if not."""
     try:
         done = subprocess.run(
@@ -70,7 +109,7 @@ def _run(command: Sequence[str]) -> bool:
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
-            timeout=INSTALL_TIMEOUT,
+            timeout=timeout,
         )
     except (OSError, subprocess.TimeoutExpired) as exc:
         print(f"  {exc}", file=sys.stderr)

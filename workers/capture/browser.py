@@ -34,6 +34,7 @@ from shared.settings import Settings
 from workers.capture import memory
 from workers.capture import page as steps
 from workers.capture.page import Scripts
+from workers.capture.printer import print_html
 from workers.capture.request import Captured, CaptureRequest
 from workers.capture.take import Clock, Tools, WarmPage, take
 
@@ -46,6 +47,8 @@ PROBE_TIMEOUT = 10.0
 CLOSE_TIMEOUT = 10.0
 #: What a capture may take besides waiting for the panels: launch, navigation, outputs.
 OVERHEAD = 120.0
+#: For a document of our own: a launch, and thousands of rows of an appendix.
+PRINT_TIMEOUT = 120.0
 #: Recycling: pages grow with every capture, and so does Playwright's own bookkeeping.
 CAPTURES_PER_PAGE = 20
 CAPTURES_PER_BROWSER = 200
@@ -63,7 +66,7 @@ SANDBOX_ADVICE = (
 
 
 class BrowserCrashed(Transient):
-    """The browser went away in the middle of a capture."""
+    """The browser went away in the middle of its work."""
 
 
 class SandboxFails(Permanent):
@@ -71,7 +74,7 @@ class SandboxFails(Permanent):
 
 
 class Browser:
-    """Captures dashboards of one Grafana, one after the other."""
+    """Captures dashboards of one Grafana, and prints what is said about them, one at a time."""
 
     def __init__(self, settings: Settings, program: Path, *, root: bool | None = None) -> None:
         """Start nothing yet: `program` (see `workers.chromium`) comes up with the first capture.
@@ -106,8 +109,7 @@ class Browser:
         same browser. After a crash, an interruption or the time limit of the whole capture the
         browser is closed, and so it is if its pages do not close; the next capture starts one.
         """
-        if os.getpid() != self._pid:
-            raise RuntimeError("A browser does not survive a fork; make one per process.")
+        self._check_process()
         limit = self.settings.render_timeout + OVERHEAD
         try:
             self._clock = Clock(time.monotonic())
@@ -130,6 +132,25 @@ class Browser:
             self._abandon()
             raise
 
+    def print(self, html: str, *, tagged: bool = False) -> bytes:
+        """Print an HTML document of our own, away from Grafana and from its pages.
+
+        See `print_html` for what it may do and what `tagged` adds. Raises `Transient` errors
+        after which, as with `capture`, the next call starts a new browser.
+        """
+        self._check_process()
+        try:
+            return self._run(asyncio.wait_for(self._print(html, tagged=tagged), PRINT_TIMEOUT))
+        except TimeoutError as exc:
+            self._abandon()
+            raise steps.TooSlow(f"Printing took longer than {PRINT_TIMEOUT:g} s.") from exc
+        except PlaywrightError as exc:
+            self._abandon()
+            raise _translated(exc) from exc
+        except BaseException:
+            self._abandon()
+            raise
+
     def version(self) -> str:
         """Start the browser if need be and return its version. Raises like `capture`."""
         try:
@@ -144,6 +165,13 @@ class Browser:
             return
         self._abandon()
         self._loop.close()
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._pid:
+            raise RuntimeError("A browser does not survive a fork; make one per process.")
+
+    async def _print(self, html: str, *, tagged: bool) -> bytes:
+        return await print_html(await self._browser(), html, tagged=tagged)
 
     async def _capture(self, request: CaptureRequest) -> Captured:
         tools = Tools(
@@ -387,7 +415,7 @@ def _translated(exc: PlaywrightError) -> BroadsheetError:
     text = _first_line(exc)
     if "net::ERR_" in text:
         return GrafanaAway(f"The browser could not load Grafana's page: {text}")
-    return BrowserCrashed(f"The browser went away in the middle of a capture: {text}")
+    return BrowserCrashed(f"The browser went away in the middle of its work: {text}")
 
 
 def _sandboxs_word(exc: BaseException) -> str:

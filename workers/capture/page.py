@@ -348,7 +348,7 @@ def _blank(pngs: Sequence[bytes]) -> bool:
 
 
 async def print_pdf(
-    page: Page, scripts: Scripts, *, orientation: str, layout_name: str, theme: str
+    page: Page, scripts: Scripts, *, orientation: str, layout_name: str
 ) -> tuple[bytes, Measured | None, Layout, Sheet]:
     """Lay the grid out over sheets and print it. The page is of no use afterwards.
 
@@ -358,7 +358,7 @@ async def print_pdf(
     width = round(found.width) if found else paper.layout_width(orientation)
     sheet = paper.sheet(orientation, width)
     await page.emulate_media(media="screen", reduced_motion="reduce")
-    await page.add_style_tag(content=f"{paper.page_rule(sheet, theme)}\n{scripts.print}")
+    await page.add_style_tag(content=f"{paper.page_rule(sheet)}\n{scripts.print}")
     # Once more: what the style hides may have moved the rest, or made it larger.
     found = await measure(page, scripts)
     laid = layout.lay_out(

@@ -26,8 +26,6 @@ MANY_PIXELS = 20_000_000
 #: Grafana's grid: rows of 30 px with gaps of 8 px; what is left free beside it, left and right.
 ROW, GAP = 30, 8
 BESIDE = 32
-#: What Grafana's themes have behind the panels.
-BACKGROUND = {"light": "#ffffff", "dark": "#111217"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +65,11 @@ def sheet(orientation: str, width: int) -> Sheet:
     return Sheet(wide, tall, width, height, scale)
 
 
-def page_rule(sheet: Sheet, theme: str) -> str:
-    """Return the CSS that sets size, margins and ground, above Grafana's own `@page` rule."""
-    ground = BACKGROUND.get(theme, BACKGROUND["light"])
+def page_rule(sheet: Sheet) -> str:
+    """Return the CSS that sets size and margins, above Grafana's own `@page` rule."""
     return (
         f"@page {{ size: {sheet.page_width_mm}mm {sheet.page_height_mm}mm !important; "
-        f"margin: {MARGIN_TOP}mm {MARGIN_SIDE}mm {MARGIN_BOTTOM}mm !important; }} "
-        f"html, body {{ background: {ground} !important; }}"
+        f"margin: {MARGIN_TOP}mm {MARGIN_SIDE}mm {MARGIN_BOTTOM}mm !important; }}"
     )
 
 

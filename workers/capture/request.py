@@ -70,7 +70,7 @@ class Table:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Mark:
     """Where a panel begins in the capture's PDF, for the outline.
 

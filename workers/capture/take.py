@@ -189,7 +189,6 @@ async def _outputs(visit: Visit, clock: Clock) -> Captured:
             scripts,
             orientation=request.orientation,
             layout_name=request.layout,
-            theme=request.theme,
         )
         keys = found.keys if found else {}
         told = replace(told, marks=facts.marks_of(verdict, keys, laid, sheet))

@@ -109,6 +109,10 @@ WRONG_SETTINGS = [
     ({"pdfHeaderEnabled": "yes"}, "pdfHeaderEnabled"),
     ({"footerItems": [{}] * 11}, "footerItems"),
     ({"footerItems": [{"fontSize": 9}]}, "footerItems[0].fontSize"),
+    ({"footerItems": [{}, {"type": "text", "color": "red"}]}, "footerItems[1].color"),
+    ({"footerItems": [{"type": "text", "value": "<b>"}]}, "footerItems[0].value"),
+    ({"footerItems": [{"type": "pageNumber", "fontSize": "40"}]}, "footerItems[0].fontSize"),
+    ({"footerItems": [{"type": "logo", "value": "50"}]}, "footerItems[0].value"),
     ({"pdfTheme": 1}, "pdfTheme"),
 ]
 
@@ -119,6 +123,16 @@ def test_wrong_settings_are_refused_and_nothing_is_saved(admin):
         assert status == 400
         assert answer["message"].startswith(f"{field}: ")
         assert read(admin)["id"] == 0
+
+
+def test_footer_items_of_an_unknown_type_are_kept_as_they_came(admin):
+    items = [
+        {"type": "hologram", "value": "<x>", "fontSize": "400"},
+        {"type": "PageNumber", "fontSize": "12px", "color": "#abc"},
+        {},
+    ]
+    assert admin("POST", "/api/reports/settings", {"footerItems": items})[0] == 200
+    assert read(admin)["footerItems"] == items
 
 
 def test_a_footer_may_be_turned_off(admin):

@@ -288,8 +288,12 @@ def test_render_makes_a_pdf_without_database_or_queue(
     )
     assert done.returncode == 0, done.stderr
     assert f"{path}  " in done.stdout
-    page = pypdf.PdfReader(io.BytesIO(path.read_bytes())).pages[0]
+    reader = pypdf.PdfReader(io.BytesIO(path.read_bytes()))
+    page = reader.pages[0]
     assert page.mediabox.width > page.mediabox.height
+    assert "Page 1 of" in page.extract_text()
+    assert reader.metadata is not None
+    assert reader.metadata.title == "Shop overview"
 
 
 def test_render_says_what_is_missing_and_leaves_no_file(

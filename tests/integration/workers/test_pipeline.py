@@ -17,7 +17,7 @@ from shared import captures, db, deliveries, documents, runs, setbacks, tasks
 from shared.errors import DashboardNotFound, GrafanaAway
 from shared.settings import Settings
 from shared.spec import DashboardSpec, RunSpec
-from tests.fakes import FakeMailer, FakeRenderer, RecordingBell, printed
+from tests.fakes import FakeMailer, FakePrinter, FakeRenderer, RecordingBell
 from workers import pipeline
 from workers.capture.verdict import Panel
 from workers.mail import MailRefused, MailUnknown
@@ -94,7 +94,7 @@ def workshop(pool: db.Pool, settings: Settings) -> Iterator[Workshop]:
         pool=pool,
         bell=bell,
         render=renderer,
-        print_html=printed,
+        print=FakePrinter(),
         mailer=mailer,
         owner="test",
     )

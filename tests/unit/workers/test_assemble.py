@@ -1,39 +1,43 @@
-"""Assembly: one PDF from several captures, with a letterhead; tables as CSV for spreadsheets."""
+"""Assembly: one PDF from several captures, with a letterhead and their tables behind."""
 
 from __future__ import annotations
 
-import csv
 import datetime as dt
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 from pypdf import PdfReader
-from reportlab.pdfgen.canvas import Canvas
 
+from tests.fakes import FakePrinter
+from tests.handmade import LANDSCAPE, PORTRAIT, Tag, pdf
 from workers import assemble
-from workers.assemble import Chapter, Letterhead
-from workers.capture.request import Table
+from workers.assemble import Chapter, Letterhead, LetterheadLost
+from workers.capture.request import Mark, Table
 
-PORTRAIT, LANDSCAPE = (595.0, 842.0), (842.0, 595.0)
 MADE = dt.datetime(2026, 11, 23, 6, 0, tzinfo=dt.UTC)
 
 
-def captured(*texts: str, size: tuple[float, float] = PORTRAIT) -> bytes:
-    """A PDF such as a capture gives: one page for each text."""
-    out = io.BytesIO()
-    canvas = Canvas(out, pagesize=size)
-    for text in texts:
-        canvas.drawString(100, 300, text)
-        canvas.showPage()
-    canvas.save()
-    return out.getvalue()
+def table(*rows: tuple[str, ...], header: tuple[str, ...] = ("name", "value")) -> Table:
+    return Table(title="T", header=header, rows=rows)
+
+
+class Press(FakePrinter):
+    """Prints `appendix` for what is to be tagged, which only the appendix is."""
+
+    def __init__(self, appendix: bytes = b"") -> None:
+        super().__init__()
+        self.appendix = appendix
+
+    def __call__(self, html: str, *, tagged: bool = False) -> bytes:
+        printed = super().__call__(html, tagged=tagged)
+        return self.appendix if tagged else printed
 
 
 def chapter(*texts: str, size: tuple[float, float] = PORTRAIT, **more: Any) -> Chapter:
     fields: dict[str, Any] = {
-        "pdf": captured(*(texts or ("Panels",)), size=size),
+        "pdf": pdf(*(texts or ("Panels",)), size=size),
         "title": "Shop overview",
         "time_from": dt.datetime(2026, 11, 22, 23, 0, tzinfo=dt.UTC),
         "time_to": dt.datetime(2026, 11, 23, 5, 0, tzinfo=dt.UTC),
@@ -44,223 +48,173 @@ def chapter(*texts: str, size: tuple[float, float] = PORTRAIT, **more: Any) -> C
     return Chapter(**(fields | more))
 
 
-def letterhead(**switches: bool) -> Letterhead:
-    return Letterhead(report="Morning report", made=MADE, **switches)
+def letterhead(**more: Any) -> Letterhead:
+    return Letterhead(**({"report": "Morning report", "made": MADE} | more))
 
 
-def made(chapters: Sequence[Chapter], head: Letterhead | None = None) -> PdfReader:
-    return PdfReader(io.BytesIO(assemble.pdf(chapters, head or letterhead())))
+def made(
+    chapters: Sequence[Chapter], head: Letterhead | None = None, press: FakePrinter | None = None
+) -> PdfReader:
+    printer = press or FakePrinter()
+    return PdfReader(io.BytesIO(assemble.pdf(chapters, head or letterhead(), printer)))
 
 
-def texts(reader: PdfReader) -> list[str]:
-    return [page.extract_text() for page in reader.pages]
+def sheets(press: FakePrinter) -> list[str]:
+    """What the letterhead says on each page."""
+    return press.documents[-1].split('<section class="sheet ')[1:]
 
 
-# The letterhead
+def outline(reader: PdfReader) -> list[tuple[int, str, int]]:
+    """Depth, title and page of each entry."""
+
+    def walk(items: Any, depth: int) -> Iterator[tuple[int, str, int]]:
+        for item in items:
+            if isinstance(item, list):
+                yield from walk(item, depth + 1)
+            else:
+                yield depth, item.title, reader.get_destination_page_number(item) or 0
+
+    return list(walk(reader.outline, 0))
 
 
-def test_every_page_says_what_it_is_of_when_and_how_many() -> None:
-    pages = texts(made([chapter("one", "two"), chapter("three", title="Nodes")]))
-    assert len(pages) == 3
-    for number, text in enumerate(pages, 1):
-        assert "Morning report" in text
-        assert f"Page {number} of 3" in text
-        assert "2026-11-23 00:00 – 2026-11-23 06:00 (UTC+01:00)" in text
-        assert "2026-11-23 07:00" in text  # when it was made, on the dashboard's clock
-        assert "Broadsheet" in text
-    assert ["Shop overview" in text for text in pages] == [True, True, False]
-    assert "Nodes" in pages[2]
+# Chapters
 
 
-def test_what_was_captured_is_still_there_under_the_letterhead() -> None:
-    pages = texts(made([chapter("Panel of page one", "Panel of page two")]))
-    assert ["Panel of page one" in text for text in pages] == [True, False]
-    assert "Panel of page two" in pages[1]
+def test_page_numbers_run_through_the_whole_document() -> None:
+    press = FakePrinter()
+    reader = made([chapter("one", "two"), chapter("three", title="Nodes")], press=press)
+    assert [page.extract_text().strip() for page in reader.pages] == ["one", "two", "three"]
+    assert [f"Page {n} of 3" in sheet for n, sheet in enumerate(sheets(press), 1)] == [True] * 3
+    assert ["Shop overview" in sheet for sheet in sheets(press)] == [True, True, False]
+    assert ["Nodes" in sheet for sheet in sheets(press)] == [False, False, True]
 
 
-def test_pages_keep_their_size_each() -> None:
-    reader = made([chapter(), chapter(size=LANDSCAPE)])
-    assert [(page.mediabox.width, page.mediabox.height) for page in reader.pages] == [
-        PORTRAIT,
-        LANDSCAPE,
-    ]
-
-
-def test_the_range_is_told_on_the_clock_of_the_dashboard() -> None:
-    (text,) = texts(made([chapter(time_zone="America/St_Johns")]))
-    assert "2026-11-22 19:30 – 2026-11-23 01:30 (UTC-03:30)" in text
-
-
-@pytest.mark.parametrize(
-    ("switch", "gone"),
-    [
-        ("show_report", "Morning report"),
-        ("show_title", "Shop overview"),
-        ("show_range", "UTC+01:00"),
-    ],
-)
-def test_each_part_can_be_switched_off(switch: str, gone: str) -> None:
-    parts = {"Morning report", "Shop overview", "UTC+01:00", "Page 1 of 1"}
-    (text,) = texts(made([chapter()], letterhead(**{switch: False})))
-    assert {part for part in parts if part in text} == parts - {gone}
-
-
-def test_variables_are_shown_only_when_asked_for() -> None:
-    one = chapter(variables={"Region": "eu-west", "Node": "All"})
-    assert "Region" not in texts(made([one]))[0]
-    assert "Region: eu-west Node: All" in " ".join(
-        texts(made([one], letterhead(show_variables=True)))[0].split()
-    )
-
-
-def test_switches_come_from_the_orgs_report_settings() -> None:
-    def read(**body: Any) -> Letterhead:
-        return Letterhead.from_settings(body, report="R", made=MADE, show_variables=False)
-
-    def switches(head: Letterhead) -> tuple[bool, bool, bool]:
-        return head.show_report, head.show_title, head.show_range
-
-    assert switches(read()) == (True, True, True)
-    assert switches(read(pdfHeaderEnabled=False)) == (False, True, True)
-    assert switches(read(pdfDashboardTitleEnabled=False)) == (True, False, True)
-    assert switches(read(pdfTimeRangeEnabled=False)) == (True, True, False)
+def test_letterheads_are_one_document_which_is_not_tagged() -> None:
+    press = Press()
+    made([chapter("one", "two"), chapter(size=LANDSCAPE)], press=press)
+    assert len(press.documents) == 1
 
 
 def test_what_is_missing_is_told_on_the_first_page_of_its_chapter() -> None:
+    press = FakePrinter()
     incomplete = chapter("two", "three", notes=("CPU: error (boom)", "Disk: timed out"))
-    pages = texts(made([chapter("one"), incomplete]))
-    said = ["Incomplete: CPU: error (boom); Disk: timed out" in text for text in pages]
+    made([chapter("one"), incomplete], press=press)
+    said = ["Incomplete: CPU: error (boom); Disk: timed out" in one for one in sheets(press)]
     assert said == [False, True, False]
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["Grüße für Łódź", "Ежедневный отчёт", "Αναφορά ημέρας", "Báo cáo ngày", "Summe ≥ 3 → ½ · €"],
-)
-def test_names_beyond_latin_are_selectable(name: str) -> None:
-    head = Letterhead(report=name, made=MADE)
-    reader = made([chapter(title=name)], head)
-    assert texts(reader)[0].count(name) == 2
-    assert reader.metadata is not None
-    assert reader.metadata.title == name
-    assert reader.outline[0].title == name
+def test_a_dark_chapter_has_dark_sheets() -> None:
+    press = FakePrinter()
+    made([chapter("one"), chapter("two", theme="dark")], press=press)
+    assert ["dark" in sheet.partition(">")[0] for sheet in sheets(press)] == [False, True]
 
 
-def test_a_name_in_an_alphabet_the_letterhead_lacks_does_not_stop_a_report() -> None:
-    reader = made([chapter(title="東京の店舗")], Letterhead(report="日報 📈", made=MADE))
-    assert "Page 1 of 1" in texts(reader)[0]
-    assert reader.outline[0].title == "東京の店舗"
+def test_a_browser_that_prints_another_number_of_letterheads_is_an_error() -> None:
+    def press(html: str, *, tagged: bool = False) -> bytes:
+        return pdf("one")
 
-
-def test_long_names_are_shortened_instead_of_running_into_each_other() -> None:
-    long = "A very long name of a report that goes on and on " * 10
-    head = Letterhead(report=long, made=MADE, show_variables=True)
-    one = chapter(title=long, variables={"v": long}, notes=(long,))
-    for size in (PORTRAIT, LANDSCAPE):
-        reader = made([chapter(title=long, size=size, variables={"v": long}, notes=(long,))], head)
-        lines = [line for line in texts(reader)[0].splitlines() if "A very long name" in line]
-        assert len(lines) >= 4
-        assert all("…" in line and len(line) < len(long) for line in lines)
-    assert made([one], head).metadata.title == long
-
-
-def test_nothing_of_the_letterhead_stands_outside_the_page() -> None:
-    long = "W" * 500
-    head = Letterhead(report=long, made=MADE, show_variables=True)
-    reader = made([chapter(title=long, variables={"v": long}, notes=(long,))], head)
-    places: list[tuple[float, float]] = []
-
-    def visit(text: str, _cm: list[float], tm: list[float], *_font: Any) -> None:
-        if text.strip():
-            places.append((tm[4], tm[5]))
-
-    reader.pages[0].extract_text(visitor_text=visit)
-    assert places
-    assert all(0 < x < PORTRAIT[0] and 0 < y < PORTRAIT[1] for x, y in places)
-
-
-def test_line_breaks_in_a_name_become_spaces() -> None:
-    (text,) = texts(made([chapter(title="Shop\r\n\toverview")]))
-    assert "Shop overview" in text
+    with pytest.raises(LetterheadLost):
+        assemble.pdf([chapter("1", "2")], letterhead(), press)
 
 
 # The document around it
 
 
-def test_the_outline_leads_to_the_first_page_of_each_chapter() -> None:
-    reader = made([chapter("1", "2", title="First"), chapter("3", title="Second")])
-    assert [item.title for item in reader.outline] == ["First", "Second"]
-    assert [reader.get_destination_page_number(item) for item in reader.outline] == [0, 2]
-
-
-def test_the_document_says_what_it_is_and_when_it_was_made() -> None:
-    vienna = dt.timezone(dt.timedelta(hours=1))
-    head = Letterhead(report="Morning report", made=MADE.astimezone(vienna))
-    metadata = made([chapter()], head).metadata
-    assert metadata is not None
-    assert (metadata.title, metadata.creator) == ("Morning report", "Broadsheet")
-    assert metadata.creation_date == MADE
-
-
-def test_the_same_input_gives_the_same_letterhead() -> None:
-    one = chapter()
-    assert texts(made([one])) == texts(made([one]))
-
-
-# CSV
-
-
-def table(*rows: tuple[str, ...], header: tuple[str, ...] = ("name", "value")) -> Table:
-    return Table(title="T", header=header, rows=rows)
-
-
-def test_a_table_is_utf8_with_a_mark_and_windows_line_ends() -> None:
-    assert assemble.csv_file(table(("Łódź", "1"), ("b", ""))) == (
-        "\N{ZERO WIDTH NO-BREAK SPACE}name,value\r\nŁódź,1\r\nb,\r\n".encode()
-    )
-
-
-def test_what_needs_quotes_has_them_and_comes_back_as_it_was() -> None:
-    rows = [('a "quoted", b', "two\nlines"), ("semi;colon", " spaces "), ("\r\n", "")]
-    text = assemble.csv_file(table(*rows)).decode("utf-8-sig")
-    assert '"a ""quoted"", b","two\nlines"' in text
-    assert list(csv.reader(io.StringIO(text, newline="")))[1:] == [
-        ['a "quoted", b', "two\nlines"],
-        ["semi;colon", " spaces "],
-        ["'\r\n", ""],
+def test_the_outline_leads_to_each_dashboard_and_below_it_to_its_panels() -> None:
+    first = chapter("1", "2", title="First", outline=[Mark("CPU", 0, 70), Mark("Disk", 1, 70)])
+    reader = made([first, chapter("3", title="東京の店舗", outline=[Mark("📈", 0, 70)])])
+    assert outline(reader) == [
+        (0, "First", 0),
+        (1, "CPU", 0),
+        (1, "Disk", 1),
+        (0, "東京の店舗", 2),
+        (1, "📈", 2),
     ]
 
 
-@pytest.mark.parametrize(
-    "formula",
-    [
-        "=1+1",
-        '=HYPERLINK("http://evil.example")',
-        "+cmd|' /C calc'!A0",
-        "-2+3+cmd|' /C calc'!A0",
-        "@SUM(A1)",
-        "\t=1+1",
-        "-A1",
-        "-1+1",
-        "+",
-        "-5 B2",
-        "- 5",
-    ],
-)
-def test_a_cell_that_a_spreadsheet_would_run_is_defused(formula: str) -> None:
-    text = assemble.csv_file(table((formula, "1"), header=(formula, "value")))
-    header, row = csv.reader(io.StringIO(text.decode("utf-8-sig"), newline=""))
-    assert header[0] == row[0] == f"'{formula}"
+def test_the_document_says_what_it_is_whose_and_when_it_was_made() -> None:
+    chapters = [chapter(), chapter(title="Nodes"), chapter()]
+    metadata = made(chapters, letterhead(author="Acme")).metadata
+    assert metadata is not None
+    assert (metadata.title, metadata.author) == ("Morning report", "Acme")
+    assert metadata.subject == "Shop overview, Nodes"
+    assert metadata.creation_date == MADE
+
+
+def test_the_same_input_gives_the_same_bytes() -> None:
+    def once() -> bytes:
+        chapters = [chapter("1", outline=[Mark("CPU", 0, 70)]), chapter("2", theme="dark")]
+        return assemble.pdf(chapters, letterhead(), FakePrinter())
+
+    assert once() == once()
+
+
+# The appendix
+
+
+def test_tables_follow_all_chapters_with_the_same_letterhead_and_an_entry_each() -> None:
+    orders, stock = table(("a", "1")), Table(title="", header=("x",), rows=(("1",),))
+    press = Press(pdf("A", "B", "C", "D", headings=[(0, 60), (0, 80), (1, 60), (2, 60), (2, 80)]))
+    items = assemble.Letterhead.from_settings(
+        {"footerItems": [{"type": "text", "value": "Ours"}]},
+        report="R",
+        made=MADE,
+        show_variables=False,
+    )
+    chapters = [
+        chapter("1", tables=[orders, stock]),
+        chapter("2", title="Empty"),
+        chapter("3", title="Nodes", tables=[orders]),
+    ]
+    reader = made(chapters, items, press)
+    assert outline(reader) == [
+        (0, "Shop overview", 0),
+        (0, "Empty", 1),
+        (0, "Nodes", 2),
+        (0, "Tables", 3),
+        (1, "Shop overview", 3),
+        (2, "T", 3),
+        (2, "Table without a title", 4),
+        (1, "Nodes", 5),
+        (2, "T", 5),
+    ]
+    said = sheets(press)
+    titles = ["Shop overview", "Empty", "Nodes", "Shop overview", "Shop overview", "Nodes", "Nodes"]
+    assert [title in sheet for title, sheet in zip(titles, said, strict=True)] == [True] * 7
+    assert ["Ours" in sheet for sheet in said] == [True] * 3 + [False] * 4
+    assert "Page 7 of 7" in said[-1]
+
+
+def test_the_tables_of_one_dashboard_need_no_entry_for_it() -> None:
+    press = Press(pdf("A", headings=[(0, 60), (0, 80)]))
+    reader = made([chapter(tables=[table(("a", "1"))])], press=press)
+    assert outline(reader) == [(0, "Shop overview", 0), (0, "Tables", 1), (1, "T", 1)]
+
+
+def test_headings_that_cannot_be_told_apart_lead_to_the_appendix_at_least() -> None:
+    press = Press(pdf("A", "B", headings=[(1, 60)]))
+    reader = made([chapter(tables=[table(("a", "1"))])], press=press)
+    assert outline(reader)[1:] == [(0, "Tables", 1), (1, "T", 1)]
 
 
 @pytest.mark.parametrize(
-    "number",
-    ["-1", "-0.5", "+3.2", "-1e-7", "-12.3%", "-5 ms", "-1,234.50 €", "-40 °C", "-3.1 MiB/s"],
+    ("size", "rule"),
+    [(PORTRAIT, "size: 210.0mm 297.0mm"), (LANDSCAPE, "size: 297.0mm 210.0mm")],
 )
-def test_numbers_stay_numbers_with_sign_and_unit(number: str) -> None:
-    text = assemble.csv_file(table((number, "1"))).decode("utf-8-sig")
-    assert list(csv.reader(io.StringIO(text)))[1][0] == number
+def test_the_appendix_lies_as_the_dashboards_do(size: tuple[float, float], rule: str) -> None:
+    press = Press(pdf("A", size=size, headings=[(0, 60), (0, 80)]))
+    made([chapter(size=size, theme="dark", tables=[table(("a", "1"))])], press=press)
+    assert rule in press.documents[0]
+    assert 'class="dashboard dark"' in press.documents[0]
+    assert "dark" in sheets(press)[-1].partition(">")[0]
 
 
-def test_a_table_without_rows_still_has_its_header() -> None:
-    assert assemble.csv_file(table()).decode("utf-8-sig") == "name,value\r\n"
+@pytest.mark.parametrize(
+    ("rows", "parts"), [(100, ["Shop overview", "Tables"]), (1_000, ["Shop overview"])]
+)
+def test_small_tables_are_tagged_and_large_ones_are_not(rows: int, parts: list[str]) -> None:
+    press = Press(pdf("A", headings=[(0, 60), (0, 80)], tags=[Tag("H1", "x")]))
+    wide = Table(title="T", header=("x",) * 20, rows=(("1",) * 20,) * rows)
+    one = chapter(pdf=pdf("1", tags=[Tag("H1", "x")]), tables=[wide])
+    document = made([one], press=press).root_object["/StructTreeRoot"]["/K"]
+    assert [part.get_object()["/T"] for part in document["/K"]] == parts
