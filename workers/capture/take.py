@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -16,13 +15,15 @@ from playwright.async_api import Error as PlaywrightError
 
 from shared import log
 from shared.errors import DashboardForbidden, DashboardNotFound, GrafanaAway, GrafanaRefused
-from shared.grafana import check_redirect, has_own_authorities
+from shared.grafana import check_redirect, only_by_worker
 from shared.settings import Settings
 from shared.timerange import TimeRange
-from workers.capture import facts, paper, prepare, readiness
+from workers.capture import asker, facts, paper, prepare, readiness
 from workers.capture import page as steps
-from workers.capture.gateway import Cdp, Gateway
+from workers.capture.asker import Cdp
+from workers.capture.gateway import Gateway
 from workers.capture.page import Scripts
+from workers.capture.places import Places
 from workers.capture.request import Captured, CaptureRequest
 from workers.capture.verdict import judge
 
@@ -63,6 +64,7 @@ class Tools:
     scripts: Scripts
     client: Callable[[], httpx.AsyncClient]
     lend: Callable[[str], Awaitable[WarmPage]]
+    places: Places
 
 
 class Clock:
@@ -96,16 +98,17 @@ async def take(request: CaptureRequest, tools: Tools, clock: Clock) -> Captured:
     panel_rows = facts.panel_rows(request, width)
     prepared = prepare.prepared(answer, panel_rows=panel_rows)
     warm = await tools.lend(zone)
+    cdp = Session(warm.session)
     gateway = Gateway(
         base_url=settings.grafana_url,
-        client=tools.client(),
-        cdp=Session(warm.session),
+        asker=asker.choose(settings, tools.client(), cdp),
+        cdp=cdp,
         prepare=lambda body: prepare.prepared(body, panel_rows=panel_rows),
-        slots=asyncio.Semaphore(settings.capture_concurrency),
+        concurrency=settings.capture_concurrency,
+        place=tools.places.place,
         allowed_hosts=frozenset(settings.allowed_hosts),
         known={_dashboard_path(request.uid): json.dumps(prepared).encode()},
-        # The browser knows other authorities than the worker was told of.
-        static=has_own_authorities() and settings.grafana_url.startswith("https:"),
+        static=only_by_worker(settings),
     )
     warm.gateway = gateway
     clock.lap("browser")
@@ -176,15 +179,13 @@ async def _outputs(
         )
         clock.lap("pdf")
     await _forget(page)
-    queries = gateway.traffic.queries
     return Captured(
         facts=facts.facts_of(request, prepared, look.state, span, zone, path),
         verdict=judge(
             readiness.settled(look, in_time=in_time),
             ready_at,
             remarks=(*gateway.traffic.remarks(), *cut),
-            queries=len(queries),
-            failed_queries=sum(record.status >= 400 for record in queries),
+            queries=gateway.traffic.told(),
         ),
         timings=clock.laps,
         pdf=pdf,
