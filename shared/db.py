@@ -9,12 +9,13 @@ from typing import Any
 
 import psycopg
 from psycopg import errors
-from psycopg.rows import DictRow, dict_row
+from psycopg.rows import DictRow, TupleRow, dict_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from shared.errors import DatabaseAway
 
 Connection = psycopg.Connection[DictRow]
+AsyncConnection = psycopg.AsyncConnection[TupleRow]
 Pool = ConnectionPool[Connection]
 
 #: A database that is gone is noticed within these limits, and no lock is waited for longer.
@@ -42,6 +43,17 @@ def connect(url: str, *, autocommit: bool = False, application: str = "broadshee
             options=SESSION,
             application_name=application,
             **CONNECT,
+        )
+
+
+async def connect_async(url: str, *, application: str) -> AsyncConnection:
+    """Open one connection, each statement of which is a transaction of its own.
+
+    Raises `DatabaseAway` when that fails.
+    """
+    with translated():
+        return await psycopg.AsyncConnection.connect(
+            url, autocommit=True, options=SESSION, application_name=application, **CONNECT
         )
 
 

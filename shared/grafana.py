@@ -33,12 +33,13 @@ class GrafanaElsewhere(Permanent):
     """Grafana sends the caller to another address; check BROADSHEET_GRAFANA_URL."""
 
 
-def client_arguments(token: str, *, timeout: float | httpx.Timeout) -> dict[str, Any]:
+def client_arguments(settings: Settings, *, timeout: float | httpx.Timeout) -> dict[str, Any]:
     """Return what each client of Grafana is made with, `httpx.Client` and `AsyncClient` alike.
 
-    Of the environment they take the authorities of certificates, and no proxy: those variables
-    are mostly there for the internet, while Grafana stands close by, and the browser, which is
-    pinned to Grafana's own address, would not get through one.
+    They trust the authorities of the settings besides the usual ones. Of the environment they
+    take the authorities of certificates, and no proxy: those variables are mostly there for the
+    internet, while Grafana stands close by, and the browser, which is pinned to Grafana's own
+    address, would not get through one.
 
     Raises `SettingsError` when the authorities cannot be read.
     """
@@ -49,8 +50,13 @@ def client_arguments(token: str, *, timeout: float | httpx.Timeout) -> dict[str,
         raise SettingsError(
             f"{named} names {os.environ[named]!r}, which is not readable as certificates."
         ) from exc
+    if settings.grafana_ca:
+        authorities.load_verify_locations(cadata=settings.grafana_ca)
     return {
-        "headers": {"Authorization": f"Bearer {token}"},
+        "headers": {
+            **dict(settings.grafana_headers),
+            "Authorization": f"Bearer {settings.grafana_token}",
+        },
         "timeout": timeout,
         "verify": authorities,
         "trust_env": False,
@@ -58,9 +64,16 @@ def client_arguments(token: str, *, timeout: float | httpx.Timeout) -> dict[str,
     }
 
 
-def has_own_authorities() -> bool:
-    """Whether the environment names authorities, which a browser would not take from there."""
-    return any(os.environ.get(name) for name in AUTHORITIES)
+def only_by_worker(settings: Settings) -> bool:
+    """Whether the worker reaches Grafana where a browser, left to itself, would not.
+
+    A browser takes no authorities from the environment or from us, and what stands before Grafana
+    may want its header on static files too. A browser that is given that header needs no help.
+    """
+    if settings.grafana_access == "headers":
+        return False
+    own = bool(settings.grafana_ca) or any(os.environ.get(name) for name in AUTHORITIES)
+    return bool(settings.grafana_headers) or (own and settings.grafana_url.startswith("https:"))
 
 
 def check_redirect(answer: httpx.Response, url: str) -> None:
@@ -98,20 +111,16 @@ class Dashboard:
 class Grafana:
     """Asks one Grafana, with the service account token of one org."""
 
-    def __init__(self, url: str, token: str, *, timeout: float) -> None:
-        self.url = url
-        self._http = httpx.Client(base_url=url, **client_arguments(token, timeout=timeout))
+    def __init__(self, settings: Settings, *, timeout: float) -> None:
+        self.url = settings.grafana_url
+        self._http = httpx.Client(base_url=self.url, **client_arguments(settings, timeout=timeout))
         self._http.headers["Accept"] = "application/json"
 
     @classmethod
     def from_settings(cls, settings: Settings, *, timeout: float | None = None) -> Self:
         """Return a client for the configured Grafana; raise `SettingsError` if there is none."""
         settings.require("grafana_url", "grafana_token")
-        return cls(
-            settings.grafana_url,
-            settings.grafana_token,
-            timeout=timeout or settings.grafana_timeout,
-        )
+        return cls(settings, timeout=timeout or settings.grafana_timeout)
 
     def __enter__(self) -> Self:
         return self

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import re
+import ssl
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,14 @@ from environs import EnvError, FileAwareEnv, validate
 from shared.errors import SettingsError
 
 PREFIX = "BROADSHEET_"
+PEM = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+HEADER_VALUE = re.compile(r"[!-~]([ -~]*[!-~])?")
+#: Headers that are about one request or one connection, and are whoever's who makes it.
+RESERVED_HEADERS = {
+    *("accept", "accept-encoding", "content-length", "content-type", "host"),
+    *("connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"),
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +46,14 @@ class Settings:
     #: Where a reader of a mail opens Grafana; the address that workers use may be internal.
     grafana_public_url: str = ""
     grafana_timeout: float = 30.0
+    #: "gateway", or "headers": the browser asks itself, with the token added to each request.
+    grafana_access: str = "gateway"
+    #: Headers for what stands before Grafana; they may be as secret as the token.
+    grafana_headers: tuple[tuple[str, str], ...] = dataclasses.field(default=(), repr=False)
+    #: Certificates in PEM that are trusted besides the usual ones. Long, so not shown.
+    grafana_ca: str = dataclasses.field(default="", repr=False)
+    #: Queries under way at once at this Grafana, by all workers; 0: each capture's own cap only.
+    grafana_queries: int = 0
     #: Whose configuration this is: reports belong to an organisation of Grafana.
     grafana_org_id: int = 1
     #: Extra hosts that the page may load from (map tiles, images), comma separated.
@@ -178,6 +196,58 @@ def _list(env: FileAwareEnv, variable: str, default: Any) -> tuple[str, ...]:
     return tuple(item.strip() for item in env.list(variable, list(default)) if item.strip())
 
 
+def _headers(env: FileAwareEnv, variable: str, default: Any) -> tuple[tuple[str, str], ...]:
+    """Read `{"Name": "value"}`. No sentence shows a value: they may be secret."""
+    text = _text(env, variable, "")
+    if not text:
+        return tuple(default)
+    try:
+        # Pairs, so that nothing is lost that is there twice.
+        pairs = json.loads(text, object_pairs_hook=_Pairs)
+    except ValueError:
+        pairs = None
+    if not isinstance(pairs, _Pairs) or not all(isinstance(value, str) for _, value in pairs):
+        raise SettingsError(
+            f'{PREFIX}{variable}: must be a JSON object of texts, such as {{"X-Proxy-Key": "…"}}.'
+        )
+    names = [name.lower() for name, _ in pairs]
+    for name, value in pairs:
+        if name.lower() == "authorization":
+            raise SettingsError(
+                f"{PREFIX}{variable}: Authorization is taken by the token "
+                f"({PREFIX}GRAFANA_TOKEN), and Grafana reads that from no other header."
+            )
+        if not HEADER_NAME.fullmatch(name) or name.lower() in RESERVED_HEADERS:
+            raise SettingsError(f"{PREFIX}{variable}: {name!r} is no header that can be added.")
+        if not HEADER_VALUE.fullmatch(value):
+            raise SettingsError(
+                f"{PREFIX}{variable}: the value of {name} must be one line of plain letters, "
+                "digits and signs."
+            )
+        if names.count(name.lower()) > 1:
+            raise SettingsError(f"{PREFIX}{variable}: {name} is there twice.")
+    return tuple(pairs)
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """A JSON object as it was written."""
+
+
+def _certificates(env: FileAwareEnv, variable: str, default: Any) -> str:
+    """Read certificates; what stands around them, often in no alphabet of PEM, is left out."""
+    text = _text(env, variable, default)
+    found = "\n".join(PEM.findall(text))
+    if text:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=found)
+        except (ssl.SSLError, ValueError, TypeError) as exc:
+            raise SettingsError(
+                f"{PREFIX}{variable}: must be certificates in PEM; a file of them is named by "
+                f"{PREFIX}{variable}_FILE."
+            ) from exc
+    return found
+
+
 def _at_least(low: float) -> Any:
     def read(env: FileAwareEnv, variable: str, default: Any) -> Any:
         return env.float(variable, default, validate=validate.Range(min=low, max=86_400))
@@ -209,6 +279,10 @@ _READERS: dict[str, Any] = {
     "grafana_token": _text,
     "grafana_public_url": _url,
     "grafana_timeout": _seconds,
+    "grafana_access": _choice("gateway", "headers"),
+    "grafana_headers": _headers,
+    "grafana_ca": _certificates,
+    "grafana_queries": _whole(0, 1000),
     "grafana_org_id": _whole(1, 2**31),
     "allowed_hosts": _list,
     "capture_concurrency": _whole(1, 1000),
@@ -259,6 +333,11 @@ def _cross_checks(values: Mapping[str, Any]) -> list[str]:
         # Said here, without its value, because as a header it would fail in a worse place.
         faults.append(
             f"{PREFIX}GRAFANA_TOKEN: must be one word of plain letters, digits and signs."
+        )
+    if values["grafana_access"] == "headers" and values["grafana_ca"]:
+        faults.append(
+            f"{PREFIX}GRAFANA_ACCESS: headers does not go with {PREFIX}GRAFANA_CA, which a browser "
+            "takes from the operating system only."
         )
     if "@" not in values["smtp_from"]:
         faults.append(f"{PREFIX}SMTP_FROM: must be an e-mail address.")

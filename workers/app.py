@@ -15,6 +15,7 @@ from celery import signals
 
 from shared import db, log, process, queue
 from shared.queue import Bell
+from shared.semaphore import Semaphore
 from shared.settings import Settings
 from workers import chromium
 from workers.capture.browser import Browser
@@ -65,8 +66,18 @@ class Hand:
     def _warm(self) -> Browser:
         if self._browser is None:
             program = chromium.find(self.settings.chromium, os.environ)
-            self._browser = Browser(self.settings, program.path)
+            self._browser = Browser(self.settings, program.path, places=self._places())
         return self._browser
+
+    def _places(self) -> Semaphore | None:
+        """What the queries of all workers share; None where each capture's own cap will do."""
+        if not self.settings.grafana_queries:
+            return None
+        return Semaphore(
+            self.settings.database_url,
+            name=self.settings.grafana_url,
+            limit=self.settings.grafana_queries,
+        )
 
     def close(self) -> None:
         """End browser, mail connection and pool of this child."""

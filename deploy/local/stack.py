@@ -7,6 +7,7 @@ they say is kept, one file per process.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import signal
@@ -200,7 +201,8 @@ class Stack:
             token = new_token("viewer")
         else:
             url, token = self.outside.grafana_url, self.outside.grafana_token
-        with Grafana(url, token, timeout=self.outside.grafana_timeout) as grafana:
+        found = dataclasses.replace(self.outside, grafana_url=url, grafana_token=token)
+        with Grafana.from_settings(found) as grafana:
             org_id, _ = grafana.org()
         self._set(GRAFANA_URL=url, GRAFANA_TOKEN=token, GRAFANA_ORG_ID=str(org_id))
         return org_id

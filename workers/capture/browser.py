@@ -31,9 +31,10 @@ from shared.errors import (
 )
 from shared.grafana import client_arguments
 from shared.settings import Settings
-from workers.capture import memory
+from workers.capture import asker, memory
 from workers.capture import page as steps
 from workers.capture.page import Scripts
+from workers.capture.places import Places, Unlimited
 from workers.capture.printer import print_html
 from workers.capture.request import Captured, CaptureRequest
 from workers.capture.take import Clock, Tools, WarmPage, take
@@ -45,6 +46,7 @@ LAUNCH_TIMEOUT = 30.0
 #: For the first empty page of a browser, which shows that its sandbox works.
 PROBE_TIMEOUT = 10.0
 CLOSE_TIMEOUT = 10.0
+CONNECT_TIMEOUT = 10.0
 #: What a capture may take besides waiting for the panels: launch, navigation, outputs.
 OVERHEAD = 120.0
 #: For a document of our own: a launch, and thousands of rows of an appendix.
@@ -76,15 +78,26 @@ class SandboxFails(Permanent):
 class Browser:
     """Captures dashboards of one Grafana, and prints what is said about them, one at a time."""
 
-    def __init__(self, settings: Settings, program: Path, *, root: bool | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        program: Path,
+        *,
+        places: Places | None = None,
+        root: bool | None = None,
+    ) -> None:
         """Start nothing yet: `program` (see `workers.chromium`) comes up with the first capture.
 
-        `root` says whether it will run as root; None: as whom this process does.
+        `places` are what queries wait for besides each capture's own cap; None: for nothing.
+        They are closed with the browser. `root` says whether it will run as root; None: as whom
+        this process does.
+
         Raises `SettingsError` when there is no Grafana to capture from.
         """
         settings.require("grafana_url", "grafana_token")
         self.settings = settings
         self.program = program
+        self._places = places or Unlimited()
         self.root = os.geteuid() == 0 if root is None else root
         self._pid = os.getpid()
         self._loop = asyncio.new_event_loop()
@@ -179,8 +192,13 @@ class Browser:
             scripts=self._scripts,
             client=self._http,
             lend=self._lend,
+            places=self._places,
         )
-        captured = await take(request, tools, self._clock)
+        try:
+            captured = await take(request, tools, self._clock)
+        finally:
+            # Between captures the loop stands still, and what was lent would stay lent.
+            await self._places.settle()
         await self._tidy()
         return captured
 
@@ -221,6 +239,7 @@ class Browser:
             ends.append(self._playwright.stop())
         if self._client:
             ends.append(self._client.aclose())
+        ends.append(self._places.close())
         self._warm.clear()
         self._chromium = self._playwright = self._client = None
         for end in ends:
@@ -326,6 +345,10 @@ class Browser:
             # Under the gateway's refusal: no other name, address or port is reached, by anything;
             # sockets, for one, do not pass the gateway.
             f"--host-resolver-rules={', '.join(rules)}",
+            # A page that came through the gateway has no address of its own, so that Chromium
+            # takes it for one of the internet and keeps it from hosts with private addresses.
+            # Which hosts may be reached is said above.
+            "--ip-address-space-overrides=0.0.0.0/0=public,[::]/0=public",
         ]
 
     def _http(self) -> httpx.AsyncClient:
@@ -334,14 +357,18 @@ class Browser:
             concurrency = self.settings.capture_concurrency
             self._client = httpx.AsyncClient(
                 http2=True,
+                # Queries and other requests stand in two lines; there is no third one here.
                 limits=httpx.Limits(
-                    max_connections=concurrency + 4, max_keepalive_connections=concurrency
+                    max_connections=2 * concurrency, max_keepalive_connections=concurrency
                 ),
                 **client_arguments(
-                    self.settings.grafana_token,
-                    # A slow query is the readiness deadline's business, not the connection's.
+                    self.settings,
                     timeout=httpx.Timeout(
-                        self.settings.grafana_timeout, read=self.settings.render_timeout + 5
+                        self.settings.grafana_timeout,
+                        # So short that there is time for another try.
+                        connect=min(CONNECT_TIMEOUT, self.settings.grafana_timeout),
+                        # A slow query is the readiness deadline's business.
+                        read=asker.patience(self.settings),
                     ),
                 ),
             )
@@ -385,7 +412,17 @@ class Browser:
             if warm.gateway:
                 warm.gateway.paused(event)
 
+        def failed(event: Mapping[str, Any]) -> None:
+            if warm.gateway:
+                warm.gateway.failed(event)
+
         session.on("Fetch.requestPaused", paused)
+        if self.settings.grafana_access == "headers":
+            # Of a request that the page gives up nothing is heard otherwise. No bodies are kept.
+            session.on("Network.loadingFailed", failed)
+            await session.send(
+                "Network.enable", {"maxTotalBufferSize": 0, "maxResourceBufferSize": 0}
+            )
         await session.send("Fetch.enable", {"patterns": [{"urlPattern": "*"}]})
         return warm
 

@@ -4,6 +4,8 @@ Chromium pauses each request (CDP `Fetch`, request stage). Those for Grafana's A
 answered from here; static files of the same origin usually go on to the browser and its cache;
 every other host is refused. That lifts the browser's limit of six requests at a time, keeps the
 token out of the browser, and lets through nothing that could change something in Grafana.
+
+As a fallback, by setting, the browser asks itself (`asker.ByBrowser`); all else is the same.
 """
 
 from __future__ import annotations
@@ -13,118 +15,41 @@ import base64
 import json
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import SplitResult, unquote, urlsplit
-
-import httpx
+from urllib.parse import SplitResult, urlsplit
 
 from shared import log
+from workers.capture import passage
+from workers.capture.asker import (
+    BODY_LIMIT,
+    Answer,
+    Asker,
+    Cdp,
+    GivenUp,
+    Lost,
+    NoAnswer,
+    Question,
+    Room,
+    Share,
+    header_list,
+)
+from workers.capture.traffic import Record, Traffic, message_of
 
 logger = log.get(__name__)
 
-#: One answer of Grafana that is larger than this would have to cross to the browser as base64.
-BODY_LIMIT = 64 * 1024 * 1024
 #: A query is tried again on these, and on lost connections: the data source has not refused it.
 PASSING = {429, 502, 503, 504}
-TRIES = 3
 RETRY_DELAY = 0.4
+#: Whoever wants more patience is asked after this all the same: a page is waiting.
 RETRY_AFTER_LIMIT = 10.0
-
-ANSWERED = re.compile(r"^/((api|apis|d|d-solo|dashboard|bootdata|avatar|login|goto)(/|$)|$)")
-
-#: POSTs that ask for data; everything else that is not GET or HEAD is refused.
-ASKING = re.compile(
-    r"^/api/(ds/query|tsdb/query|datasources/proxy/.+"
-    r"|datasources/(uid/)?[^/]+/resources/.+|plugins/[^/]+/resources/.+"
-    r"|annotations/graphite)$"
-    r"|^/apis/query\.grafana\.app/[^/]+/namespaces/[^/]+/query$"
-    r"|^/apis/[^/]*datasource\.grafana\.app/[^/]+/namespaces/[^/]+/[^/]+/[^/]+/(query|resource.*)$"
-)
-#: GETs that change something all the same.
-CHANGING = re.compile(r"^/api/snapshots-delete/")
-#: Headers of a question that are passed on, besides its type: Grafana's own about panel and query.
-#: Not all of `x-…`: some say who asks, to a server that trusts the address they come from.
-ABOUT_THE_QUERY = re.compile(r"^x-(dashboard|panel|datasource|plugin|query|cache|loki|ds)-")
-#: What counts as a query in the verdict.
-QUERY = re.compile(r"^/api/(ds|tsdb)/query$|^/apis/query\.grafana\.app/|/query$")
-#: Housekeeping of every page; refusing it is no remark.
-CHATTER = re.compile(
-    r"^/api/(frontend-metrics|live/|user/|prometheus/grafana|gnet|recording-rules)"
-    r"|log-grafana-javascript-agent|/api/search-v2|/api/query-history"
-)
-DASHBOARD = re.compile(
-    r"^/api/dashboards/uid/[^/]+$|^/apis/dashboard\.grafana\.app/.*/dashboards/[^/]+(/dto)?$"
-)
-
-#: Headers of an answer that no longer hold once it was read and decoded here.
-HOP_BY_HOP = {
-    "content-length",
-    "content-encoding",
-    "transfer-encoding",
-    "connection",
-    "keep-alive",
-    "set-cookie",
-}
-
-
-class Cdp:
-    """What the gateway needs of a CDP session, so that tests can stand in for a browser."""
-
-    async def send(self, method: str, params: dict[str, Any]) -> Any:
-        """Send one command; raises when the page is gone."""
-        raise NotImplementedError
-
-
-@dataclass(slots=True)
-class Record:
-    """One request that the gateway answered: milliseconds from pause to answer."""
-
-    method: str
-    path: str
-    status: int
-    milliseconds: int
-    size: int
-    tries: int = 1
-    message: str = ""
-
-
-@dataclass(slots=True)
-class Traffic:
-    """What one capture's page asked for."""
-
-    records: list[Record] = field(default_factory=list)
-    #: Hosts the page wanted and did not get; writes it tried.
-    blocked_hosts: set[str] = field(default_factory=set)
-    refused: list[str] = field(default_factory=list)
-    in_flight: int = 0
-    quiet_since: float = field(default_factory=time.monotonic)
-
-    @property
-    def queries(self) -> list[Record]:
-        """The requests for data."""
-        return [record for record in self.records if QUERY.search(record.path)]
-
-    def dashboard_status(self, uid: str) -> int | None:
-        """The status of the page's own request for this dashboard, once it was answered."""
-        statuses = [
-            record.status
-            for record in self.records
-            if DASHBOARD.match(record.path)
-            and unquote(record.path.removesuffix("/dto")).endswith(f"/{uid}")
-        ]
-        return statuses[-1] if statuses else None
-
-    def remarks(self) -> list[str]:
-        """What the verdict tells of traffic that was not let through."""
-        remarks = [f"external content blocked: {host}" for host in sorted(self.blocked_hosts)]
-        remarks += [f"refused to change something: {what}" for what in self.refused[:20]]
-        return remarks
-
+JSON = {"content-type": "application/json"}
 
 Prepare = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 Pause = Callable[[float], Awaitable[None]]
+Place = Callable[[], AbstractAsyncContextManager[None]]
 
 
 class Gateway:
@@ -134,45 +59,57 @@ class Gateway:
         self,
         *,
         base_url: str,
-        client: httpx.AsyncClient,
+        asker: Asker,
         cdp: Cdp,
         prepare: Prepare,
-        slots: asyncio.Semaphore,
+        concurrency: int,
         allowed_hosts: frozenset[str],
+        place: Place = nullcontext,
         known: Mapping[str, bytes] | None = None,
         keep: bool = False,
         static: bool = False,
         pause: Pause = asyncio.sleep,
     ) -> None:
-        """`known` are answers already at hand, by path; `slots` bounds simultaneous requests.
+        """`known` are answers already at hand, by path.
 
-        With `keep`, a question that was answered is answered the same when it is asked again: for
-        a page that is opened twice. With `static`, Grafana's static files are answered from here
-        too, at the price of the browser's cache: for a browser that cannot reach Grafana as the
-        worker can. `pause` waits some seconds before another try.
+        `concurrency` bounds the queries under way at once, and apart from them the other
+        requests; a query has besides a `place`, if need be after waiting for it. With `keep`, a
+        question that was answered is answered the same when it is asked again: for a page that is
+        opened twice. With `static`, Grafana's static files are answered from here too, at the
+        price of the browser's cache: for a browser that cannot reach Grafana as the worker can.
+        `pause` waits some seconds before another try.
         """
         self.base: SplitResult = urlsplit(base_url)
         self.prefix = self.base.path.rstrip("/")
-        self.client = client
+        self.asker = asker
         self.cdp = cdp
         self.prepare = prepare
-        self.slots = slots
         self.allowed_hosts = allowed_hosts
+        self.place = place
         self.known = dict(known or {})
         self.keep = keep
         self.static = static
         self.pause = pause
         self.traffic = Traffic()
-        self._kept: dict[tuple[str, str, bytes], tuple[int, dict[str, str], bytes]] = {}
+        self._queries = asyncio.Semaphore(concurrency)
+        # A line of their own, or queries that wait would keep the page from starting at all.
+        self._others = asyncio.Semaphore(concurrency)
+        self._room = Room()
+        self._kept: dict[tuple[str, str, bytes], Answer] = {}
         self._kept_bytes = 0
         self._under_way: set[asyncio.Task[None]] = set()
         self._closed = False
 
     def paused(self, event: Mapping[str, Any]) -> None:
-        """Take a paused request: the handler of `Fetch.requestPaused`."""
-        task = asyncio.ensure_future(self._handle(event))
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+        """Take a paused request, or its answer: the handler of `Fetch.requestPaused`."""
+        if "responseStatusCode" not in event and "responseErrorReason" not in event:
+            self._start(self._handle(event))
+        elif self._closed or not self.asker.responded(event):
+            self._start(self._fail(str(event["requestId"])))
+
+    def failed(self, event: Mapping[str, Any]) -> None:
+        """Hear that the page gave a request up: the handler of `Network.loadingFailed`."""
+        self.asker.failed(str(event["requestId"]))
 
     async def close(self) -> None:
         """Cancel what is outstanding: an abandoned query would slow the next capture down."""
@@ -181,6 +118,16 @@ class Gateway:
         for task in outstanding:
             task.cancel()
         await asyncio.gather(*outstanding, return_exceptions=True)
+        if outstanding:
+            try:
+                await self.asker.close()
+            except Exception as exc:  # noqa: BLE001 - a session whose page is gone raises this and that
+                logger.debug("gateway.late", command="close", error=str(exc)[:200])
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
 
     async def _handle(self, event: Mapping[str, Any]) -> None:
         request_id = str(event["requestId"])
@@ -194,7 +141,7 @@ class Gateway:
             elif not self._is_grafana(url):
                 await self._foreign(request_id, url)
             else:
-                await self._grafana(request_id, request, url)
+                await self._grafana(event, request, url)
         except asyncio.CancelledError:
             raise
         except Exception as exc:  # noqa: BLE001 - whatever it is, the page must not wait for ever
@@ -213,100 +160,121 @@ class Gateway:
         if url.hostname in self.allowed_hosts and url.scheme in ("http", "https"):
             await self._command("Fetch.continueRequest", requestId=request_id)
             return
-        self.traffic.blocked_hosts.add(url.netloc[:200] or url.scheme)
+        self.traffic.blocked(url.netloc or url.scheme)
         await self._fail(request_id)
 
-    async def _grafana(self, request_id: str, request: Mapping[str, Any], url: SplitResult) -> None:
+    async def _grafana(
+        self, event: Mapping[str, Any], request: Mapping[str, Any], url: SplitResult
+    ) -> None:
+        request_id = str(event["requestId"])
         path = url.path.removeprefix(self.prefix) or "/"
         method = str(request["method"]).upper()
-        if method in ("GET", "HEAD") and not (self.static or ANSWERED.match(path)):
-            await self._command("Fetch.continueRequest", requestId=request_id)
+        headers = request.get("headers") or {}
+        if method in ("GET", "HEAD") and not (self.static or passage.ANSWERED.match(path)):
+            await self._let_go(request_id, headers)
             return
-        if not _only_reads(method, path):
-            if not CHATTER.search(path):
-                self.traffic.refused.append(f"{method} {path}"[:200])
+        if not passage.only_reads(method, path):
+            if not passage.CHATTER.search(path):
+                self.traffic.forbidden(f"{method} {path}")
             await self._fulfil(
-                request_id, 403, {"content-type": "application/json"},
-                b'{"message":"A report only reads: this request was refused."}',
-            )  # fmt: skip
+                request_id,
+                _told(403, "A report only reads: this request was refused."),
+            )
             return
-        await self._answer(request_id, request, method, path, url)
+        question = Question(
+            request_id=request_id,
+            network_id=str(event.get("networkId", "")),
+            method=method,
+            url=url.geturl(),
+            headers=headers,
+            content=_post_data(request),
+        )
+        await self._answer(question, path)
 
-    async def _answer(
-        self,
-        request_id: str,
-        request: Mapping[str, Any],
-        method: str,
-        path: str,
-        url: SplitResult,
-    ) -> None:
+    async def _let_go(self, request_id: str, headers: Mapping[str, str]) -> None:
+        """Let the browser fetch a static file, from its cache if it has it there."""
+        wanted = self.asker.static_headers(headers)
+        if wanted == headers:
+            await self._command("Fetch.continueRequest", requestId=request_id)
+        else:
+            await self._command(
+                "Fetch.continueRequest", requestId=request_id, headers=header_list(wanted)
+            )
+
+    async def _answer(self, question: Question, path: str) -> None:
         traffic = self.traffic
+        kept = self._kept.get(_asked(question))
+        if kept:
+            traffic.quiet_since = time.monotonic()
+            await self._fulfil(question.request_id, kept)
+            return
+        record = Record(question.method, path, panel=_panel(question.headers))
+        traffic.records.append(record)
         traffic.in_flight += 1
-        began = time.monotonic()
-        record = Record(method, path, 0, 0, 0)
         try:
-            if method == "GET" and path in self.known:
-                status, headers = 200, {"content-type": "application/json"}
-                body = self.known[path]
-            else:
-                status, headers, body = await self._asked(request, method, path, url, record)
-            record.status, record.size = status, len(body)
-            if status >= 400:
-                record.message = _message(body)
-            await self._fulfil(request_id, status, headers, body)
+            with self._room.share() as share:
+                if question.method == "GET" and path in self.known:
+                    answer = Answer(200, JSON, self.known[path])
+                else:
+                    answer = await self._ask(question, record, share)
+                    if answer.status == 200 and passage.DASHBOARD.match(path):
+                        answer = Answer(200, answer.headers, self._prepared(answer.body))
+                record.status, record.size = answer.status, len(answer.body)
+                record.message = message_of(answer.status, answer.body)
+                self._keep(question, path, answer)
+                await self._fulfil(question.request_id, answer)
+        except GivenUp:
+            traffic.records.remove(record)
         finally:
-            record.milliseconds = round((time.monotonic() - began) * 1000)
-            traffic.records.append(record)
+            record.close()
             traffic.in_flight -= 1
             traffic.quiet_since = time.monotonic()
 
-    async def _asked(
-        self, request: Mapping[str, Any], method: str, path: str, url: SplitResult, record: Record
-    ) -> tuple[int, dict[str, str], bytes]:
-        """Ask Grafana, or find the answer that it gave to the same question before."""
-        question = (method, _without_id(url), _post_data(request) or b"")
+    def _keep(self, question: Question, path: str, answer: Answer) -> None:
+        """Keep what a page that is opened again will ask for again, if it is no error."""
         is_data = path.startswith(("/api/", "/apis/"))
-        if self.keep and is_data and question in self._kept:
-            return self._kept[question]
-        status, headers, body = await self._ask(request, method, url, record)
-        if status == 200 and DASHBOARD.match(path):
-            body = self._prepared(body)
         room = BODY_LIMIT - self._kept_bytes
-        if self.keep and is_data and status < 400 and len(body) <= room:
-            self._kept[question] = status, headers, body
-            self._kept_bytes += len(body)
-        return status, headers, body
+        if self.keep and is_data and answer.status < 400 and len(answer.body) <= room:
+            self._kept[_asked(question)] = answer
+            self._kept_bytes += len(answer.body)
 
-    async def _ask(
-        self, request: Mapping[str, Any], method: str, url: SplitResult, record: Record
-    ) -> tuple[int, dict[str, str], bytes]:
-        """Ask Grafana, again if it says "not now"; never raises for Grafana's sake."""
-        headers = _forwarded(request.get("headers") or {})
-        content = _post_data(request)
-        for attempt in range(1, TRIES + 1):
-            record.tries = attempt
-            delay = RETRY_DELAY * attempt
+    async def _ask(self, question: Question, record: Record, share: Share) -> Answer:
+        """Ask Grafana, again if it says "not now"; never raises for Grafana's sake.
+
+        Every question only reads, so that asking twice does no harm, whatever became of the
+        first time.
+        """
+        while True:
+            record.tries += 1
+            delay = RETRY_DELAY * record.tries
             try:
-                async with (
-                    self.slots,
-                    self.client.stream(
-                        method, url.geturl(), headers=headers, content=content
-                    ) as answer,
-                ):
-                    body = await _read(answer)
-                if answer.status_code not in PASSING or attempt == TRIES:
-                    return answer.status_code, _kept(answer.headers), body
+                async with self._turn(record):
+                    answer = await self.asker.ask(question, share)
+                if answer.status not in PASSING or record.tries >= self.asker.tries:
+                    return answer
                 delay = _retry_after(answer.headers, delay)
-            except (httpx.RequestError, _TooLarge) as exc:
-                if attempt == TRIES or isinstance(exc, (httpx.TimeoutException, _TooLarge)):
-                    sentence = f"Grafana did not answer: {str(exc) or type(exc).__name__}"
-                    return (
-                        504,
-                        {"content-type": "application/json"},
-                        json.dumps({"message": sentence}).encode(),
-                    )
+            except Lost as exc:
+                if record.tries >= self.asker.tries:
+                    return _told(exc.status, str(exc))
+            except NoAnswer as exc:
+                return _told(exc.status, str(exc))
+            share.free()
             await self.pause(delay)
-        raise AssertionError  # the last try returns
+
+    @asynccontextmanager
+    async def _turn(self, record: Record) -> AsyncIterator[None]:
+        """Wait until one more may be under way; for a query, also in the whole pool of workers.
+
+        The capture's own line comes first: what stands in it takes no place from others.
+        """
+        began = time.monotonic()
+        if not passage.QUERY.search(record.path):
+            async with self._others:
+                yield
+            return
+        async with self._queries, self.place():
+            record.waited += round((time.monotonic() - began) * 1000)
+            yield
 
     def _prepared(self, body: bytes) -> bytes:
         try:
@@ -315,15 +283,13 @@ class Gateway:
             # Not the shape we know: the page shall have it as it came.
             return body
 
-    async def _fulfil(
-        self, request_id: str, status: int, headers: Mapping[str, str], body: bytes
-    ) -> None:
+    async def _fulfil(self, request_id: str, answer: Answer) -> None:
         await self._command(
             "Fetch.fulfillRequest",
             requestId=request_id,
-            responseCode=status,
-            responseHeaders=[{"name": name, "value": value} for name, value in headers.items()],
-            body=base64.b64encode(body).decode("ascii"),
+            responseCode=answer.status,
+            responseHeaders=header_list(answer.headers),
+            body=base64.b64encode(answer.body).decode("ascii"),
         )
 
     async def _fail(self, request_id: str) -> None:
@@ -341,47 +307,25 @@ class Gateway:
             logger.debug("gateway.late", command=method, error=str(exc)[:200])
 
 
-class _TooLarge(Exception):
-    """The answer is larger than what can be handed to the browser."""
-
-
 def _origin(url: SplitResult) -> tuple[str, str | None, int | None]:
     """Scheme, host in small letters, port; browsers leave the usual port out."""
     return url.scheme, url.hostname, url.port or {"http": 80, "https": 443}.get(url.scheme)
 
 
-def _without_id(url: SplitResult) -> str:
-    """The address without the number that newer front-ends give each of their requests."""
-    return re.sub(r"([?&])requestId=[^&]*&?", r"\1", url.geturl())
+def _asked(question: Question) -> tuple[str, str, bytes]:
+    """What makes two questions the same: not the number that newer front-ends give to each."""
+    url = re.sub(r"([?&])requestId=[^&]*&?", r"\1", question.url)
+    return question.method, url, question.content or b""
 
 
-def _only_reads(method: str, path: str) -> bool:
-    # A browser resolves "..", so an encoded one is there to lead a server astray.
-    if ".." in unquote(path).replace("\\", "/").split("/"):
-        return False
-    if method in ("GET", "HEAD"):
-        return not CHANGING.match(path)
-    return method == "POST" and ASKING.match(path) is not None
+def _told(status: int, message: str) -> Answer:
+    """Return an answer of our own, in Grafana's shape."""
+    return Answer(status, JSON, json.dumps({"message": message}).encode())
 
 
-async def _read(answer: httpx.Response) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    async for part in answer.aiter_bytes():
-        size += len(part)
-        if size > BODY_LIMIT:
-            raise _TooLarge(f"the answer is larger than {BODY_LIMIT // 1024 // 1024} MiB")
-        parts.append(part)
-    return b"".join(parts)
-
-
-def _forwarded(headers: Mapping[str, str]) -> dict[str, str]:
-    """Keep what concerns the question; the page's cookies, origin and credentials stay behind."""
-    return {
-        name: value
-        for name, value in headers.items()
-        if name.lower() in ("accept", "content-type") or ABOUT_THE_QUERY.match(name.lower())
-    }
+def _panel(headers: Mapping[str, str]) -> str:
+    named = {name.lower(): value for name, value in headers.items()}
+    return str(named.get("x-panel-id", ""))
 
 
 def _post_data(request: Mapping[str, Any]) -> bytes | None:
@@ -392,20 +336,17 @@ def _post_data(request: Mapping[str, Any]) -> bytes | None:
     return text.encode() if isinstance(text, str) else None
 
 
-def _kept(headers: httpx.Headers) -> dict[str, str]:
-    return {name: value for name, value in headers.items() if name.lower() not in HOP_BY_HOP}
-
-
-def _retry_after(headers: httpx.Headers, otherwise: float) -> float:
+def _retry_after(headers: Mapping[str, str], otherwise: float) -> float:
+    """Return the seconds that the answer asks for, as a number or as a date, within bounds."""
+    named = {name.lower(): value for name, value in headers.items()}
+    wanted = named.get("retry-after", "")
     try:
-        return min(max(0.0, float(headers.get("retry-after", ""))), RETRY_AFTER_LIMIT)
+        seconds = float(wanted)
     except ValueError:
-        return otherwise
-
-
-def _message(body: bytes) -> str:
-    try:
-        value = json.loads(body)
-    except ValueError:
-        return ""
-    return str(value.get("message", ""))[:300] if isinstance(value, dict) else ""
+        try:
+            # Against the answer's own date: the clocks of two machines need not agree.
+            date, now = (parsedate_to_datetime(text) for text in (wanted, named.get("date", "")))
+            seconds = (date - now).total_seconds()
+        except (ValueError, TypeError):
+            return otherwise
+    return min(max(0.0, seconds), RETRY_AFTER_LIMIT)

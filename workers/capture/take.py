@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -16,13 +15,15 @@ from playwright.async_api import Error as PlaywrightError
 
 from shared import log
 from shared.errors import DashboardForbidden, DashboardNotFound, GrafanaAway, GrafanaRefused
-from shared.grafana import check_redirect, has_own_authorities
+from shared.grafana import check_redirect, only_by_worker
 from shared.settings import Settings
 from shared.timerange import TimeRange
-from workers.capture import facts, paper, prepare, readiness
+from workers.capture import asker, facts, paper, prepare, readiness
 from workers.capture import page as steps
-from workers.capture.gateway import Cdp, Gateway
+from workers.capture.asker import Cdp
+from workers.capture.gateway import Gateway
 from workers.capture.page import Scripts
+from workers.capture.places import Places
 from workers.capture.readiness import Look
 from workers.capture.request import Captured, CaptureRequest, Table
 from workers.capture.verdict import OK, Verdict, judge
@@ -66,6 +67,7 @@ class Tools:
     scripts: Scripts
     client: Callable[[], httpx.AsyncClient]
     lend: Callable[[str, float], Awaitable[WarmPage]]
+    places: Places
 
 
 class Clock:
@@ -119,17 +121,18 @@ async def take(request: CaptureRequest, tools: Tools, clock: Clock) -> Captured:
 
     ratio = paper.pixel_ratio(width, prepare.guessed_height(model))
     warm = await tools.lend(zone, ratio)
+    cdp = Session(warm.session)
     gateway = Gateway(
         base_url=settings.grafana_url,
-        client=tools.client(),
-        cdp=Session(warm.session),
+        asker=asker.choose(settings, tools.client(), cdp),
+        cdp=cdp,
         prepare=prepared,
-        slots=asyncio.Semaphore(settings.capture_concurrency),
+        concurrency=settings.capture_concurrency,
+        place=tools.places.place,
         allowed_hosts=frozenset(settings.allowed_hosts),
         known={_dashboard_path(request.uid): json.dumps(prepared(answer)).encode()},
         keep=_second_theme(request) != "",
-        # The browser knows other authorities than the worker was told of.
-        static=has_own_authorities() and settings.grafana_url.startswith("https:"),
+        static=only_by_worker(settings),
     )
     warm.gateway = gateway
     clock.lap("browser")
@@ -254,14 +257,11 @@ async def _opened(
 
 
 def _judged(visit: Visit, look: Look, in_time: bool, ready_at: Mapping[str, int]) -> Verdict:
-    traffic = visit.gateway.traffic
-    queries = traffic.queries
     return judge(
         readiness.settled(look, in_time=in_time),
         ready_at,
-        remarks=traffic.remarks(),
-        queries=len(queries),
-        failed_queries=sum(record.status >= 400 for record in queries),
+        remarks=visit.gateway.traffic.remarks(),
+        queries=visit.gateway.traffic.told(),
     )
 
 

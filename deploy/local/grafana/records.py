@@ -15,6 +15,8 @@ HEADERS_OF_INTEREST = (
     "x-dashboard-uid",
     "x-panel-id",
     "x-grafana-org-id",
+    "x-proxy-key",
+    "x-webauth-user",
     "upgrade",
 )
 QUERY_PATH = "/api/ds/query"

@@ -43,7 +43,9 @@ class StandIn:
         port: int = 0,
         sub_path: str = "",
         tls: ssl.SSLContext | None = None,
+        proxy_key: str = "",
     ) -> None:
+        """With `proxy_key`, it stands behind a proxy that wants this in `X-Proxy-Key`."""
         self.world = World(frontend)
         self.frontend = frontend
         self.version = self.world.version
@@ -54,6 +56,7 @@ class StandIn:
         self.token = self.tokens["viewer"]
         self.requests = Requests()
         self.faults = Faults()
+        self.proxy_key = proxy_key
         self._tls = tls
         self._server: BaseWSGIServer | None = None
         self._thread: threading.Thread | None = None
@@ -159,7 +162,7 @@ class Closable(Protocol):
 
 
 class _Outside:
-    """Everything that happens before Flask: sub-path, record, faults, a server that is down."""
+    """Everything before Flask: sub-path, record, proxy, faults, a server that is down."""
 
     def __init__(self, stand_in: StandIn, app: Flask) -> None:
         self.stand_in = stand_in
@@ -181,6 +184,8 @@ class _Outside:
             return start_response(status, headers, exc_info)
 
         try:
+            if stand_in.proxy_key and seen.headers.get("x-proxy-key") != stand_in.proxy_key:
+                return list(Response("Who are you?\n", 407)(environ, start))
             fault = stand_in.faults.take(seen.method, seen.path)
             played = self._play(fault, environ) if fault else None
             if played is not None:

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+import trustme
 
 from shared.errors import SettingsError
 from shared.settings import Settings
@@ -125,11 +126,16 @@ def test_a_lease_is_longer_than_a_look_at_the_database() -> None:
 
 
 def test_secrets_do_not_show_when_settings_are_printed() -> None:
-    settings = parsed(GRAFANA_TOKEN="hush1", SMTP_PASSWORD="hush2")
+    settings = parsed(
+        GRAFANA_TOKEN="hush1", SMTP_PASSWORD="hush2", GRAFANA_HEADERS='{"X-Key": "hush3"}'
+    )
     assert "hush" not in repr(settings)
     assert "postgresql://" not in repr(settings)
     hidden = {field.name for field in dataclasses.fields(Settings) if not field.repr}
-    assert hidden == {"database_url", "redis_url", "grafana_token", "smtp_password"}
+    assert hidden == {
+        *("database_url", "redis_url", "grafana_token", "smtp_password"),
+        *("grafana_headers", "grafana_ca"),
+    }
 
 
 def test_settings_cannot_be_changed_after_the_start() -> None:
@@ -164,3 +170,80 @@ def test_a_token_that_cannot_be_a_header_is_refused_without_being_shown(token: s
         Settings.from_environment({"BROADSHEET_GRAFANA_TOKEN": token}, needs=())
     assert "BROADSHEET_GRAFANA_TOKEN" in caught.value.message
     assert token not in caught.value.message
+
+
+# What stands before Grafana
+
+
+def test_headers_are_a_json_object_and_keep_their_order() -> None:
+    settings = parsed(GRAFANA_HEADERS='{"X-Proxy-Key": "s3cret; a=b", "CF-Access-Client-Id": "x"}')
+    assert settings.grafana_headers == (
+        ("X-Proxy-Key", "s3cret; a=b"),
+        ("CF-Access-Client-Id", "x"),
+    )
+    assert parsed().grafana_headers == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        ("X-Key: s3cret", "must be a JSON object of texts"),
+        ('["X-Key", "s3cret"]', "must be a JSON object of texts"),
+        ('[["X-Key", "s3cret"]]', "must be a JSON object of texts"),
+        ('{"X-Key": 7}', "must be a JSON object of texts"),
+        ('{"X-Key": {"s3cret": "x"}}', "must be a JSON object of texts"),
+        ('{"authorization": "Bearer s3cret"}', "Authorization is taken by the token"),
+        ('{"X Key": "s3cret"}', "'X Key' is no header that can be added"),
+        ('{"": "s3cret"}', "'' is no header that can be added"),
+        ('{"Host": "s3cret"}', "'Host' is no header that can be added"),
+        ('{"X-Key": "s3cret\\r\\nX-Other: y"}', "the value of X-Key must be one line"),
+        ('{"X-Key": "s3cret…"}', "the value of X-Key must be one line"),
+        ('{"X-Key": ""}', "the value of X-Key must be one line"),
+        ('{"X-Key": "s3cret", "x-key": "s3cret"}', "X-Key is there twice"),
+    ],
+)
+def test_headers_that_cannot_be_sent_are_refused_without_their_values(
+    value: str, sentence: str
+) -> None:
+    (fault,) = faults(LEAST | {"BROADSHEET_GRAFANA_HEADERS": value})
+    assert fault.startswith(f"BROADSHEET_GRAFANA_HEADERS: {sentence}")
+    assert "s3cret" not in fault
+
+
+def test_an_authority_is_given_as_a_file_of_certificates(tmp_path: Path) -> None:
+    pem = trustme.CA().cert_pem.bytes().decode()
+    (tmp_path / "ca.pem").write_text(f"# Für Grafana\n{pem}\n# Ende\n", encoding="utf-8")
+    settings = parsed(GRAFANA_CA_FILE=str(tmp_path / "ca.pem"))
+    assert settings.grafana_ca == pem.strip() == parsed(GRAFANA_CA=pem).grafana_ca
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "/etc/ssl/our-ca.pem",
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----",
+        "Äußerst privat",
+    ],
+)
+def test_what_is_no_certificate_is_refused_with_how_to_name_a_file(value: str) -> None:
+    (fault,) = faults(LEAST | {"BROADSHEET_GRAFANA_CA": value})
+    assert fault == (
+        "BROADSHEET_GRAFANA_CA: must be certificates in PEM; a file of them is named by "
+        "BROADSHEET_GRAFANA_CA_FILE."
+    )
+
+
+def test_a_browser_that_asks_itself_cannot_be_told_of_an_authority() -> None:
+    pem = trustme.CA().cert_pem.bytes().decode()
+    (fault,) = faults(
+        LEAST | {"BROADSHEET_GRAFANA_ACCESS": "headers", "BROADSHEET_GRAFANA_CA": pem}
+    )
+    assert fault.startswith("BROADSHEET_GRAFANA_ACCESS: headers does not go with")
+    (fault,) = faults(LEAST | {"BROADSHEET_GRAFANA_ACCESS": "cookie"})
+    assert fault.startswith("BROADSHEET_GRAFANA_ACCESS: ")
+
+
+def test_queries_at_one_grafana_are_not_capped_unless_asked_for() -> None:
+    assert parsed().grafana_queries == 0
+    assert parsed(GRAFANA_QUERIES="12").grafana_queries == 12
+    assert faults(LEAST | {"BROADSHEET_GRAFANA_QUERIES": "-1"})

@@ -192,7 +192,11 @@ def test_a_panels_time_is_when_its_data_had_come(browser: Browser, grafana: Stan
     times = {panel.title: panel.milliseconds or 0 for panel in captured.verdict.panels}
     assert times["Panel 2"] >= 700
     assert 0 < times["Panel 1"] <= times["Panel 2"]
-    assert captured.verdict.queries == 2
+    (first, second) = captured.verdict.queries
+    assert (first.panel, second.panel) == ("1", "2")
+    assert first.status == second.status == 200
+    assert second.milliseconds >= 700
+    assert min(first.size, second.size) > 1000
 
 
 def test_a_dashboard_without_panels_is_a_page_that_shows_nothing(
@@ -516,7 +520,8 @@ def test_a_query_that_is_turned_away_is_asked_again(browser: Browser, grafana: S
     grafana.faults.answer("/api/ds/query", 503, retry_after="0")
     captured = capture(browser, "small", formats=NOTHING)
     assert captured.verdict.complete
-    assert captured.verdict.failed_queries == 0
+    assert captured.verdict.failed_count == 0
+    assert sorted(query.tries for query in captured.verdict.queries) == [1, 1, 2]
     assert len(queries(grafana)) == 4
 
 

@@ -6,14 +6,16 @@ import asyncio
 import base64
 import gzip
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
 import pytest
 
-from workers.capture import gateway as module
-from workers.capture.gateway import Cdp, Gateway
+from workers.capture import asker
+from workers.capture.asker import ByWorker, Cdp
+from workers.capture.gateway import Gateway
 
 GRAFANA = "http://grafana.example:3000"
 TOKEN = "glsa_secret"
@@ -77,12 +79,13 @@ class Scene:
 
     def make(self, http: httpx.AsyncClient) -> Gateway:
         options = {
+            "asker": ByWorker(http, own={}),
             "prepare": lambda body: {**body, "prepared": True},
-            "slots": asyncio.Semaphore(20),
+            "concurrency": 20,
             "allowed_hosts": frozenset(),
             "pause": self.pause,
         } | self.options
-        return Gateway(base_url=self.base_url, client=http, cdp=self.cdp, **options)
+        return Gateway(base_url=self.base_url, cdp=self.cdp, **options)
 
     async def pause(self, seconds: float) -> None:
         self.waited.append(seconds)
@@ -148,6 +151,19 @@ def test_static_files_stay_with_the_browser_and_its_cache(path: str) -> None:
     scene.play(event(GRAFANA + path))
     assert scene.command == ("Fetch.continueRequest", {"requestId": "interception-1"})
     assert scene.grafana.asked == []
+
+
+def test_a_static_file_is_fetched_with_what_a_browser_sends_and_nothing_of_a_script() -> None:
+    headers = {"Accept": "*/*", "User-Agent": "x", "Sec-Fetch-Mode": "cors"}
+    scene = Scene()
+    scene.play(event(f"{GRAFANA}/public/app.js", headers=headers))
+    assert scene.command == ("Fetch.continueRequest", {"requestId": "interception-1"})
+    scene = Scene()
+    more = {"X-WEBAUTH-USER": "admin", "Authorization": "Basic YWRtaW46YWRtaW4="}
+    scene.play(event(f"{GRAFANA}/admin", headers=headers | more))
+    method, params = scene.command
+    assert method == "Fetch.continueRequest"
+    assert {one["name"]: one["value"] for one in params["headers"]} == headers
 
 
 def test_static_files_come_through_the_worker_where_the_browser_cannot_fetch_them() -> None:
@@ -494,6 +510,22 @@ def test_the_pages_own_credentials_are_not_forwarded() -> None:
     }
 
 
+def test_a_header_that_the_operator_adds_is_not_a_pages_to_replace() -> None:
+    scene = Scene()
+
+    async def run() -> None:
+        async with httpx.AsyncClient(
+            transport=httpx.MockTransport(scene.grafana), headers={"X-Panel-Key": "ours"}
+        ) as http:
+            scene.options["asker"] = ByWorker(http, own={"X-Panel-Key": "ours"})
+            gateway = scene.make(http)
+            gateway.paused(event(f"{GRAFANA}/api/org", headers={"x-panel-key": "theirs"}))
+            await asyncio.gather(*gateway._under_way)
+
+    asyncio.run(run())
+    assert scene.grafana.asked[0].headers["x-panel-key"] == "ours"
+
+
 # Trying again
 
 
@@ -518,9 +550,10 @@ def test_not_now_is_asked_again(status: int) -> None:
     assert (record.status, record.tries) == (200, 2)
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 500])
-def test_a_plain_no_is_not_asked_again(status: int) -> None:
-    scene = Scene(in_turn(httpx.Response(status, json={"message": "no"})))
+@pytest.mark.parametrize("status", [207, 400, 401, 403, 404, 422, 500, 501])
+def test_what_the_data_source_refused_is_not_asked_again(status: int) -> None:
+    refusal = {"message": "no", "results": {"A": {"error": "no", "status": 503}}}
+    scene = Scene(in_turn(httpx.Response(status, json=refusal)))
     scene.play(event(f"{GRAFANA}/api/ds/query", "POST", postData="{}"))
     assert scene.fulfilled[0] == status
     assert len(scene.grafana.asked) == 1
@@ -538,13 +571,33 @@ def test_after_three_tries_the_page_gets_what_grafana_said() -> None:
 
 @pytest.mark.parametrize(
     ("retry_after", "waited"),
-    [("2", 2.0), ("0", 0.0), ("3600", 10.0), ("-5", 0.0), ("soon", 0.4), ("nan", 0.0)],
+    [
+        ("2", 2.0),
+        ("0", 0.0),
+        ("3600", 10.0),
+        ("-5", 0.0),
+        ("soon", 0.4),
+        ("nan", 0.0),
+        ("Mon, 23 Nov 2026 06:00:03 GMT", 3.0),
+        ("Mon, 23 Nov 2026 05:59:00 GMT", 0.0),
+        ("Mon, 23 Nov 2027 06:00:00 GMT", 10.0),
+        ("Mon, 99 Nov 2026 06:00:00 GMT", 0.4),
+        ("Mon, 23 Nov 2026 06:00:03 -0000", 0.4),
+    ],
 )
 def test_retry_after_is_honoured_within_bounds(retry_after: str, waited: float) -> None:
-    refused = httpx.Response(429, headers={"retry-after": retry_after})
+    headers = {"retry-after": retry_after, "date": "Mon, 23 Nov 2026 06:00:00 GMT"}
+    refused = httpx.Response(429, headers=headers)
     scene = Scene(in_turn(refused, httpx.Response(200)))
     scene.play(event(f"{GRAFANA}/api/ds/query", "POST", postData="{}"))
     assert scene.waited == [waited]
+
+
+def test_a_date_to_retry_after_needs_the_date_of_the_answer() -> None:
+    refused = httpx.Response(503, headers={"retry-after": "Mon, 23 Nov 2026 06:00:03 GMT"})
+    scene = Scene(in_turn(refused, httpx.Response(200)))
+    scene.play(event(f"{GRAFANA}/api/ds/query", "POST", postData="{}"))
+    assert scene.waited == [0.4]
 
 
 def test_without_a_hint_the_pause_grows() -> None:
@@ -557,6 +610,8 @@ def test_without_a_hint_the_pause_grows() -> None:
     "lost",
     [
         httpx.ConnectError("refused"),
+        httpx.ConnectTimeout("timed out"),
+        httpx.WriteTimeout("timed out"),
         httpx.ReadError("reset by peer"),
         httpx.RemoteProtocolError("Server disconnected without sending a response."),
     ],
@@ -585,26 +640,29 @@ def test_a_query_that_ran_out_of_time_is_not_started_once_more() -> None:
     scene = Scene(in_turn(httpx.ReadTimeout("")))
     scene.play(event(f"{GRAFANA}/api/ds/query", "POST", postData="{}"))
     assert scene.fulfilled[0] == 504
+    assert len(scene.grafana.asked) == 1
     assert json.loads(scene.fulfilled[2]) == {"message": "Grafana did not answer: ReadTimeout"}
 
 
-def test_an_answer_that_cannot_be_decoded_is_a_504() -> None:
+def test_an_answer_that_cannot_be_decoded_is_a_502_and_not_asked_for_again() -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         stream = httpx.ByteStream(b"this is not gzip")
         return httpx.Response(200, headers={"content-encoding": "gzip"}, stream=stream)
 
     scene = Scene(answer)
     scene.play(event(f"{GRAFANA}/api/ds/query", "POST", postData="{}"))
-    assert scene.fulfilled[0] == 504
+    assert scene.fulfilled[0] == 502
+    assert b"Grafana's answer cannot be read" in scene.fulfilled[2]
+    assert len(scene.grafana.asked) == 1
 
 
 def test_an_answer_beyond_the_limit_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BODY_LIMIT", 2 * 1024 * 1024)
+    monkeypatch.setattr(asker, "BODY_LIMIT", 2 * 1024 * 1024)
     scene = Scene(lambda _request: httpx.Response(200, content=b"x" * (2 * 1024 * 1024 + 1)))
     gateway = scene.play(event(f"{GRAFANA}/api/ds/query", "POST", postData="{}"))
     status, _, body = scene.fulfilled
-    assert status == 504
-    assert b"the answer is larger than 2 MiB" in body
+    assert status == 502
+    assert b"Grafana's answer is larger than 2 MiB, too large for a report" in body
     assert gateway.traffic.records[0].size == len(body)
     assert len(scene.grafana.asked) == 1
 
@@ -646,8 +704,8 @@ def query(number: int) -> dict[str, Any]:
     return {**paused, "requestId": f"query-{number}"}
 
 
-def test_requests_are_under_way_together_up_to_the_slots() -> None:
-    scene = Scene(slots=asyncio.Semaphore(8))
+def test_queries_are_under_way_together_up_to_the_captures_cap() -> None:
+    scene = Scene(concurrency=8)
 
     async def story(gateway: Gateway, gate: Gate) -> None:
         for number in range(20):
@@ -662,6 +720,72 @@ def test_requests_are_under_way_together_up_to_the_slots() -> None:
     gateway = with_gate(scene, story)
     assert gateway.traffic.in_flight == 0
     assert len(gateway.traffic.queries) == 20
+
+
+class Turnstile:
+    """Lends places, and writes down how many were out at once."""
+
+    def __init__(self, size: int) -> None:
+        self.free = asyncio.Semaphore(size)
+        self.lent = self.most = 0
+
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        async with self.free:
+            self.lent += 1
+            self.most = max(self.most, self.lent)
+            yield
+            self.lent -= 1
+
+
+def test_each_query_has_a_place_of_the_pool_while_it_is_under_way() -> None:
+    turnstile = Turnstile(3)
+    scene = Scene(concurrency=8, place=turnstile.place)
+
+    async def story(gateway: Gateway, gate: Gate) -> None:
+        for number in range(12):
+            gateway.paused(query(number))
+        for _ in range(3):
+            await gate.arrived.get()
+        assert (gate.arrived.empty(), turnstile.lent) == (True, 3)
+        gate.open.set()
+        await asyncio.gather(*gateway._under_way)
+
+    gateway = with_gate(scene, story)
+    assert (turnstile.lent, turnstile.most) == (0, 3)
+    assert len(gateway.traffic.queries) == 12
+
+
+def test_a_query_that_waits_for_its_turn_keeps_no_other_request_from_its_answer() -> None:
+    turnstile = Turnstile(1)
+    scene = Scene(concurrency=2, place=turnstile.place)
+
+    async def story(gateway: Gateway, gate: Gate) -> None:
+        for number in range(6):
+            gateway.paused(query(number))
+        await gate.arrived.get()
+        gateway.paused(event(f"{GRAFANA}/api/annotations?from=1"))
+        assert (await gate.arrived.get()).url.path == "/api/annotations"
+        # What stands in the capture's own line has taken no place from others.
+        assert turnstile.lent == 1
+        gate.open.set()
+        await asyncio.gather(*gateway._under_way)
+
+    with_gate(scene, story)
+
+
+def test_between_two_tries_a_query_keeps_no_place() -> None:
+    turnstile = Turnstile(1)
+    lent: list[int] = []
+
+    async def pause(seconds: float) -> None:
+        lent.append(turnstile.lent)
+
+    scene = Scene(
+        in_turn(httpx.Response(503), httpx.Response(200)), place=turnstile.place, pause=pause
+    )
+    scene.play(event(f"{GRAFANA}/api/ds/query", "POST", postData="{}"))
+    assert (scene.fulfilled[0], lent) == (200, [0])
 
 
 def test_close_cancels_what_is_outstanding() -> None:
@@ -680,6 +804,9 @@ def test_close_cancels_what_is_outstanding() -> None:
     assert gates[0].cancelled == 3
     assert gateway.traffic.in_flight == 0
     assert scene.cdp.commands == []
+    assert [told.message for told in gateway.traffic.told()] == [
+        "no answer when the capture ended"
+    ] * 3
 
 
 def test_after_close_a_late_request_of_the_page_fails_at_once() -> None:
@@ -712,6 +839,13 @@ def test_whatever_breaks_in_the_gateway_the_page_is_told() -> None:
     assert gateway.traffic.in_flight == 0
 
 
+def test_an_answer_that_the_browser_paused_and_nobody_waits_for_is_failed() -> None:
+    scene = Scene()
+    scene.play({**event(f"{GRAFANA}/api/org"), "responseStatusCode": 200})
+    assert scene.command[0] == "Fetch.failRequest"
+    assert scene.grafana.asked == []
+
+
 # The record
 
 
@@ -736,6 +870,18 @@ def test_the_record_tells_queries_from_other_requests() -> None:
         "/apis/query.grafana.app/v0/namespaces/x/query",
     ]
     assert all(record.size == 10 and record.milliseconds >= 0 for record in gateway.traffic.records)
+
+
+def test_a_query_is_recorded_with_the_panel_that_asks() -> None:
+    scene = Scene(lambda _request: httpx.Response(207, json={"results": {"B": {"error": "no"}}}))
+    gateway = scene.play(
+        event(f"{GRAFANA}/api/ds/query", "POST", headers={"X-Panel-Id": "7"}, postData="{}"),
+        event(f"{GRAFANA}/api/datasources/uid/x/resources/values"),
+    )
+    assert [(told.panel, told.status, told.message) for told in gateway.traffic.told()] == [
+        ("7", 207, "B: no"),
+        ("", 207, "B: no"),
+    ]
 
 
 def test_the_dashboards_status_is_the_last_and_its_own() -> None:

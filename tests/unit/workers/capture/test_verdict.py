@@ -8,11 +8,16 @@ from typing import Any
 import pytest
 
 from workers.capture import verdict
-from workers.capture.verdict import Panel, Verdict, judge
+from workers.capture.verdict import Panel, Query, Verdict, judge
 
 
 def seen(state: str = "ok", key: str = "panel-1", **more: Any) -> dict[str, Any]:
     return {"key": key, "title": "CPU", "type": "timeseries", "state": state, "message": ""} | more
+
+
+def asked(**more: Any) -> Query:
+    about = {"path": "/api/ds/query", "panel": "7", "status": 200, "size": 9, "milliseconds": 5}
+    return Query(**(about | more))
 
 
 def test_each_panel_keeps_its_state_message_and_time() -> None:
@@ -60,8 +65,7 @@ def test_a_verdict_survives_json_and_carries_a_summary() -> None:
         [seen(), seen("no data"), seen("no data")],
         {"panel-1": 12},
         remarks=["external content blocked: a.example"],
-        queries=3,
-        failed_queries=1,
+        queries=[asked(status=500, message="boom"), asked()],
     )
     body = json.loads(json.dumps(made.to_json()))
     assert Verdict.from_json(body) == made
@@ -96,3 +100,44 @@ def test_text_of_a_page_is_one_printable_line_of_bounded_length() -> None:
 def test_a_page_cannot_make_us_keep_any_number_of_panels() -> None:
     made = judge([seen()] * (verdict.PANEL_LIMIT + 1), {})
     assert len(made.panels) == verdict.PANEL_LIMIT
+
+
+# The queries
+
+
+def test_each_query_is_kept_in_its_order_and_counted() -> None:
+    queries = [asked(), asked(status=0), asked(status=403), asked(status=207, message="B: no")]
+    made = judge([], {}, queries=queries)
+    assert made.queries == tuple(queries)
+    assert (made.query_count, made.failed_count) == (4, 3)
+
+
+def test_of_very_many_queries_those_that_failed_and_the_slowest_are_kept() -> None:
+    many = [asked(milliseconds=number) for number in range(verdict.QUERY_LIMIT + 10)]
+    made = judge([], {}, queries=[*many, asked(status=500, milliseconds=0)])
+    assert len(made.queries) == verdict.QUERY_LIMIT
+    assert made.queries[0].status == 500
+    assert {query.milliseconds for query in made.queries[1:]} == set(
+        range(11, verdict.QUERY_LIMIT + 10)
+    )
+    assert (made.query_count, made.failed_count) == (verdict.QUERY_LIMIT + 11, 1)
+
+
+def test_what_the_page_says_of_a_query_is_bounded_text() -> None:
+    hostile = "a\r\nb\x00" + "c" * 10_000
+    (query,) = judge([], {}, queries=[asked(path=hostile, panel=hostile, message=hostile)]).queries
+    assert query.path.startswith("a bccc")
+    assert len(query.path) == len(query.message) == verdict.MESSAGE_LIMIT
+    assert len(query.panel) == verdict.PANEL_ID_LIMIT
+
+
+def test_a_verdict_of_the_time_when_queries_were_only_counted_can_be_read() -> None:
+    old = {
+        "panels": [],
+        "remarks": [],
+        "queries": 7,
+        "failed_queries": 2,
+        "complete": True,
+        "counts": {},
+    }
+    assert Verdict.from_json(old) == Verdict(panels=(), query_count=7, failed_count=2)
