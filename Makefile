@@ -53,6 +53,10 @@ bench: .venv/ready-test browser ## Measure requests per second and the stages of
 	@$(BIN)/python -m tests.bench.api_requests
 	@$(BIN)/python -m tests.bench.stages
 
+.PHONY: bench-capture
+bench-capture: .venv/ready-test browser ## Compare captures with other ways to do them (ARGS=--help)
+	@exec $(BIN)/python -m tests.bench.capture $(ARGS)
+
 .PHONY: clean
 clean: ## Delete .venv, results and caches
 	rm -rf .venv var build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis \
