@@ -155,6 +155,16 @@ class ReportOptions(Body):
             )
         },
     )
+    render_timeout = Whole(
+        low=0,
+        high=spec.LONGEST_RENDER,
+        metadata={
+            "description": (
+                "Not in Grafana: seconds for the panels of a dashboard; what is not there then is "
+                "incomplete. 0 or absent: BROADSHEET_RENDER_TIMEOUT."
+            )
+        },
+    )
     on_incomplete = Choice(
         *spec.ON_INCOMPLETE,
         metadata={

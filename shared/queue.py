@@ -17,6 +17,7 @@ from kombu.exceptions import KombuError, OperationalError
 from shared import db, log, tasks
 from shared.db import Pool
 from shared.settings import Settings
+from shared.spec import LONGEST_RENDER
 from shared.tasks import Ring
 
 RENDER = "render"
@@ -43,12 +44,13 @@ logger = log.get(__name__)
 
 def make_celery(name: str, settings: Settings, *, include: Sequence[str] = ()) -> celery.Celery:
     """Return a Celery app with our settings; it connects when it first has to."""
+    longest = max(settings.render_timeout, LONGEST_RENDER)
     app = celery.Celery(name, broker=settings.redis_url, include=list(include))
     app.conf.update(
         **CONFIGURATION,
-        # Below the time after which a worker is given up, above the time a capture may take.
-        task_soft_time_limit=settings.render_timeout + settings.grafana_timeout + 150,
-        task_time_limit=settings.render_timeout + settings.grafana_timeout + 180,
+        # Above the time that the most patient report's capture may take, which ends by itself.
+        task_soft_time_limit=longest + settings.grafana_timeout + 150,
+        task_time_limit=longest + settings.grafana_timeout + 180,
     )
     return app
 

@@ -80,6 +80,7 @@ class Report:
             csv_raw=options.get("csvValues") == "raw",
             csv_encoding=str(options.get("csvEncoding") or ""),
             csv_guard=bool(options.get("csvFormulaGuard", True)),
+            render_timeout=int(options.get("renderTimeout") or 0),
             on_incomplete=str(options.get("onIncomplete") or DELIVER),
             late=late,
         )

@@ -13,6 +13,8 @@ from typing import Any, Self
 #: Send what is complete, with what is missing marked; or fail, after the usual attempts.
 DELIVER, FAIL = "deliver", "fail"
 ON_INCOMPLETE = (DELIVER, FAIL)
+#: The longest that a report may wait for its panels, in seconds.
+LONGEST_RENDER = 900
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +59,8 @@ class RunSpec:
     csv_raw: bool = False
     csv_encoding: str = ""
     csv_guard: bool = True
+    #: Seconds for the panels of a dashboard; 0: as the settings say.
+    render_timeout: int = 0
     #: What becomes of a run whose panels do not all show what they should.
     on_incomplete: str = DELIVER
     #: Set where the run fires later than its slot by more than a minute.

@@ -131,6 +131,7 @@ def _request(run: Run, capture: Capture, branding: Any) -> CaptureRequest:
         theme=pdf_theme if with_pdf else image_theme,
         image_theme=image_theme,
         scale_factor=spec.scale_factor,
+        timeout=spec.render_timeout,
         raw=spec.csv_raw and "csv" in spec.formats,
     )
 

@@ -17,6 +17,7 @@ from typing import Any, Protocol, Self
 import httpx
 
 from shared.settings import Settings
+from shared.spec import LONGEST_RENDER
 from workers.capture import passage
 
 #: One answer of Grafana that is larger than this would have to cross to the browser as base64.
@@ -301,7 +302,7 @@ def choose(settings: Settings, client: httpx.AsyncClient, cdp: Cdp) -> Asker:
 
 def patience(settings: Settings) -> float:
     """Return how long one answer may take: a little longer than anybody waits for the panels."""
-    return settings.render_timeout + 5
+    return max(settings.render_timeout, LONGEST_RENDER) + 5
 
 
 def header_list(headers: Mapping[str, str]) -> list[dict[str, str]]:

@@ -123,7 +123,7 @@ class Browser:
         browser is closed, and so it is if its pages do not close; the next capture starts one.
         """
         self._check_process()
-        limit = self.settings.render_timeout + OVERHEAD
+        limit = (request.timeout or self.settings.render_timeout) + OVERHEAD
         try:
             self._clock = Clock(time.monotonic())
             return self._run(asyncio.wait_for(self._capture(request), limit))

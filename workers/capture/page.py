@@ -249,7 +249,7 @@ async def label(page: Page, scripts: Scripts, verdict: Verdict) -> None:
         {
             "index": index,
             "label": ". ".join(part for part in (panel.title, panel.description) if part),
-            "amiss": panel.amiss.capitalize(),
+            "amiss": panel.amiss[:1].upper() + panel.amiss[1:],
         }
         for index, key in found.keys.items()
         if (panel := panels.get(key))

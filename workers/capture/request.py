@@ -35,6 +35,8 @@ class CaptureRequest:
     #: The image's own theme; empty: as `theme`.
     image_theme: str = ""
     scale_factor: int = 0
+    #: Seconds for the panels; 0: as the settings say.
+    timeout: float = 0
     #: Whether tables come with the values behind what the reader sees.
     raw: bool = False
 

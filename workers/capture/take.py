@@ -248,7 +248,7 @@ async def _opened(
         visit.gateway,
         expected=prepare.panel_count(visit.prepared["dashboard"]),
         began=navigated,
-        deadline=navigated + settings.render_timeout,
+        deadline=navigated + (request.timeout or settings.render_timeout),
         ready_at=ready_at,
     )
     clock.lap("ready")

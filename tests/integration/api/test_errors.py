@@ -66,6 +66,7 @@ WRONG = [
     (body_with(options={"csvValues": "both"}), "options.csvValues"),
     (body_with(options={"csvFormulaGuard": 1}), "options.csvFormulaGuard"),
     (body_with(options={"onIncomplete": "retry"}), "options.onIncomplete"),
+    (body_with(options={"renderTimeout": 3600}), "options.renderTimeout"),
     (body_with(options={"timeZone": "Mars/Olympus"}), "options.timeZone"),
     (body_with(options={"timeRange": {"from": "x", "to": "now"}}), "options.timeRange"),
     (body_with(dashboards=...), "dashboards"),

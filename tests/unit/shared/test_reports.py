@@ -41,10 +41,12 @@ def test_options_of_ours_reach_the_run() -> None:
         csvFormulaGuard=False,
         csvEncoding="utf-16",
         onIncomplete="fail",
+        renderTimeout=300,
     )
     assert chosen.content_time_zone == "Asia/Tokyo"
     assert (chosen.table_appendix, chosen.csv_raw, chosen.csv_guard) == (True, True, False)
     assert (chosen.csv_encoding, chosen.on_incomplete) == ("utf-16", "fail")
+    assert chosen.render_timeout == 300
 
 
 def test_an_empty_choice_is_none() -> None:

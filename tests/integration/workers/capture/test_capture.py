@@ -1027,6 +1027,16 @@ def test_what_never_answers_has_timed_out_and_the_rest_is_delivered(
         browser.close()
 
 
+def test_a_report_may_be_more_patient_than_the_settings(frontend: Frontend, program: Path) -> None:
+    slow = [{"refId": "A", "scenarioId": "wave", "delayMs": 1200}]
+    with StandIn(frontend) as grafana:
+        browser = Browser(settings(grafana, render_timeout=0.5), program)
+        grafana.add_dashboard(model("patient", panel(1, 0, targets=slow)))
+        assert not capture(browser, "patient", formats=NOTHING).verdict.complete
+        assert capture(browser, "patient", formats=NOTHING, timeout=20).verdict.complete
+        browser.close()
+
+
 class Interruption(Exception):
     """What a task's soft time limit is: raised from a signal, while the loop waits."""
 
@@ -1063,6 +1073,19 @@ def test_a_worn_browser_is_replaced_between_two_captures(browser: Browser) -> No
     assert browser._chromium is not launched
     assert launched is not None
     assert not launched.is_connected()
+
+
+def test_a_browser_that_holds_too_much_memory_is_replaced(running: StandIn, program: Path) -> None:
+    greedy, modest = (
+        Browser(settings(running, browser_memory_mb=megabytes), program)
+        for megabytes in (10_000, 20)
+    )
+    for browser, kept in ((greedy, True), (modest, False)):
+        capture(browser, "small", formats=NOTHING)
+        launched = browser._chromium
+        assert capture(browser, "small", formats=NOTHING).verdict.complete
+        assert (browser._chromium is launched) is kept
+        browser.close()
 
 
 def test_a_step_that_takes_too_long_is_named_and_the_next_capture_works(
