@@ -2,6 +2,7 @@
 
     make bench-capture                                  the stand-in: a quarter of an hour
     make bench-capture ARGS="--frontend both"           … with the older front-end, too
+    make bench-capture ARGS="--quick"                   ours and the page itself only
     BROADSHEET_GRAFANA_URL=… BROADSHEET_GRAFANA_TOKEN=… make bench-capture
                                                         a Grafana that has these dashboards:
     BENCH_DASHBOARDS=bench8,bench24,bench60,slow24      uids of 8, 24 and 60 panels, and of 24
@@ -83,13 +84,14 @@ def main() -> None:
         if options.endurance:
             _endure(mine, program.path, grafana, options.endurance)
         else:
-            _compare(mine, program.path, grafana, options.rounds)
+            _compare(mine, program.path, grafana, options.rounds, quick=options.quick)
 
 
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.capture")
     parser.add_argument("--frontend", choices=("legacy", "scenes", "both"), default="scenes")
     parser.add_argument("--rounds", type=int, default=int(os.environ.get("BENCH_ROUNDS", "5")))
+    parser.add_argument("--quick", action="store_true", help="without the ways of others")
     parser.add_argument(
         "--endurance", type=int, metavar="N", default=int(os.environ.get("BENCH_CAPTURES", "0"))
     )
@@ -160,7 +162,9 @@ def _median(values: Sequence[float]) -> float:
     return statistics.median(values) if values else float("nan")
 
 
-def _compare(settings: Settings, program: Path, grafana: Target, rounds: int) -> None:
+def _compare(
+    settings: Settings, program: Path, grafana: Target, rounds: int, *, quick: bool
+) -> None:
     at = dt.datetime.now(dt.UTC).replace(microsecond=0)
     with contextlib.ExitStack() as stack:
         driver = ways.Driver(program, grafana, at)
@@ -170,11 +174,12 @@ def _compare(settings: Settings, program: Path, grafana: Target, rounds: int) ->
             ways.Cold(settings, program, at),
             ways.ThePage(driver),
         ]
-        slow: list[Way] = [
+        others: list[Way] = [
             ways.Renderer(driver, "PDF"),
             ways.Renderer(driver, "PNG"),
             ways.PerPanel(driver),
         ]
+        slow = [] if quick else others
         for way in (*fast, *slow):
             stack.callback(way.close)
             way.start()
