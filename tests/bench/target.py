@@ -20,6 +20,7 @@ import httpx
 from deploy.local.grafana.app import Frontend
 from deploy.local.grafana.server import StandIn
 from shared.grafana import client_arguments
+from shared.settings import Settings
 from workers.capture import prepare
 
 DASHBOARDS = ("bench8", "bench24", "bench60", "slow24")
@@ -82,7 +83,7 @@ def stand_in(frontend: Frontend) -> Iterator[Target]:
 
 def given(url: str, token: str, uids: Sequence[str]) -> Target:
     """Return the Grafana at `url`; it must have a dashboard with each of these uids."""
-    with httpx.Client(base_url=url, **client_arguments(token, timeout=30)) as grafana:
+    with _client(url, token) as grafana:
         version = grafana.get("/api/health").raise_for_status().json().get("version", "?")
     found = _dashboards(url, token, uids)
     return Target(f"Grafana {version}", url, token, is_stand_in=False, dashboards=found)
@@ -100,8 +101,13 @@ def _serve(frontend: Frontend, pipe: Connection) -> None:
     os._exit(0)  # not waiting for threads that answer slow queries of a page that is gone
 
 
+def _client(url: str, token: str) -> httpx.Client:
+    settings = Settings(grafana_url=url, grafana_token=token)
+    return httpx.Client(base_url=url, **client_arguments(settings, timeout=30))
+
+
 def _dashboards(url: str, token: str, uids: Sequence[str]) -> tuple[Dashboard, ...]:
-    with httpx.Client(base_url=url, **client_arguments(token, timeout=30)) as grafana:
+    with _client(url, token) as grafana:
         return tuple(_dashboard(grafana, uid) for uid in uids)
 
 

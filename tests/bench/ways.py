@@ -39,6 +39,9 @@ START_TIMEOUT = 30.0
 #: One dashboard, by whichever way.
 LIMIT = 240.0
 
+#: The window of the page itself: as tall as what is on it, with the padding around.
+AROUND, TALLEST = 160, 60_000
+
 #: The renderer's defaults: `browser.readiness.*`, `browser.min-height`, `browser.time-between-…`.
 PRIOR_WAIT = 1.0
 READINESS_TIMEOUT = 30.0
@@ -426,7 +429,7 @@ class ThePage(Kept):
 
     async def _take(self, dashboard: Dashboard) -> Taken:
         self._page = page = self._page or await self.context.new_page()
-        height = min(dashboard.height + steps.PADDING, steps.MAX_HEIGHT)
+        height = min(dashboard.height + AROUND, TALLEST)
         await page.set_viewport_size({"width": WIDTH, "height": height})
         began = time.monotonic()
         address = self._driver.address(dashboard)
