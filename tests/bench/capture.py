@@ -297,7 +297,7 @@ class Worker:
 
     def close(self) -> None:
         """End it, and it its browser."""
-        self._pipe.close()
+        self.process.terminate()
         self.process.join(END_TIMEOUT)
         self.process.kill()
 
@@ -317,11 +317,12 @@ def _workers(
 
 
 def _work(settings: Settings, program: Path, dashboard: Dashboard, pipe: Connection) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the bench ends this with SIGTERM
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     log.configure(settings, process="bench")
     browser = Browser(settings, program)
     try:
-        # The bench closes its end of the pipe, or it is closed with it: this ends in either case.
+        # Should the bench be killed, its end of the pipe is closed, and this ends, too.
         while count := pipe.recv():
             began = time.monotonic()
             for _ in range(count):
