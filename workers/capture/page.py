@@ -33,6 +33,9 @@ from workers.capture.verdict import STATES, Verdict
 T = TypeVar("T")
 
 POLL = 0.05
+#: Looking at each panel costs the page time that it needs for drawing them. While it waits for
+#: answers, it is looked at for the panels' milliseconds only.
+POLL_WAITING = 0.25
 #: One look takes milliseconds; a page that is stuck in a loop of its own does not answer.
 LOOK_TIMEOUT = 15.0
 #: Printing and shooting a tall dashboard takes seconds.
@@ -43,9 +46,10 @@ ROW_LIMIT = 100_000
 EMPTY_HEIGHT = 200
 #: Some mail programs do not draw taller pictures.
 SLICE_HEIGHT = 2000
-#: One slice can be seen whole. Panels load wherever they are; a window as tall as all of them
-#: would have the browser paint all of them again and again while they come.
-WINDOW_HEIGHT = SLICE_HEIGHT + 80
+#: Panels load wherever they are; a window as tall as all of them would have the browser paint all
+#: of them again and again while they come. For an image, one slice must be seen whole.
+WINDOW_HEIGHT = 720
+IMAGE_WINDOW_HEIGHT = SLICE_HEIGHT + 80
 #: A picture of which one colour has more than this shows nothing.
 BLANK = 0.985
 
@@ -203,7 +207,15 @@ async def wait_ready(
                     + (f": {look.state['alert']}" if look.state.get("alert") else ".")
                 )
             return look, False
-        await asyncio.sleep(POLL)
+        await _pause(gateway)
+
+
+async def _pause(gateway: Gateway) -> None:
+    """Wait a moment; longer while answers are outstanding, but not beyond the last of them."""
+    until = time.monotonic() + POLL_WAITING
+    await asyncio.sleep(POLL)
+    while gateway.traffic.in_flight and time.monotonic() < until:  # noqa: ASYNC110 - the end of one of many requests is no event, and this costs nothing
+        await asyncio.sleep(POLL / 2)
 
 
 async def look_at(

@@ -233,7 +233,9 @@ async def _opened(
     request, settings, page, scripts = visit.request, visit.settings, visit.page, visit.scripts
     query = steps.capture_query(theme=theme, time_zone=visit.zone)
     await page.emulate_media(media="screen", reduced_motion="reduce")
-    await page.set_viewport_size({"width": visit.width, "height": steps.WINDOW_HEIGHT})
+    shot = "image" in request.formats and theme == (_second_theme(request) or theme)
+    height = steps.IMAGE_WINDOW_HEIGHT if shot else steps.WINDOW_HEIGHT
+    await page.set_viewport_size({"width": visit.width, "height": height})
     navigated = time.monotonic()
     await steps.open_page(
         page,
