@@ -65,7 +65,7 @@ class Gateway:
         concurrency: int,
         allowed_hosts: frozenset[str],
         place: Place = nullcontext,
-        known: Mapping[str, bytes] | None = None,
+        known: Mapping[str, Answer] | None = None,
         keep: bool = False,
         static: bool = False,
         pause: Pause = asyncio.sleep,
@@ -214,7 +214,7 @@ class Gateway:
         try:
             with self._room.share() as share:
                 if question.method == "GET" and path in self.known:
-                    answer = Answer(200, JSON, self.known[path])
+                    answer = self.known[path]
                 else:
                     answer = await self._ask(question, record, share)
                     if answer.status == 200 and passage.DASHBOARD.match(path):

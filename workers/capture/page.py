@@ -120,7 +120,12 @@ def dashboard_path(
     """Return the path and query that open the dashboard with this range and these values."""
     pairs = [("from", str(from_ms)), ("to", str(to_ms))]
     pairs += [(f"var-{name}", text) for name, texts in variables.items() for text in texts]
-    return f"/d/{uid}/_?{urlencode(pairs)}"
+    return f"{page_path(uid)}?{urlencode(pairs)}"
+
+
+def page_path(uid: str) -> str:
+    """Return the path of the dashboard's page; the front-end replaces `_` by its name."""
+    return f"/d/{uid}/_"
 
 
 def capture_query(*, theme: str, time_zone: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
@@ -20,8 +22,8 @@ from shared.settings import Settings
 from shared.timerange import TimeRange
 from workers.capture import asker, facts, paper, prepare, readiness
 from workers.capture import page as steps
-from workers.capture.asker import Cdp
-from workers.capture.gateway import Gateway
+from workers.capture.asker import Answer, ByWorker, Cdp, NoAnswer, Question, Room
+from workers.capture.gateway import JSON, PASSING, Gateway
 from workers.capture.page import Scripts
 from workers.capture.places import Places
 from workers.capture.readiness import Look
@@ -29,6 +31,9 @@ from workers.capture.request import Captured, CaptureRequest, Table
 from workers.capture.verdict import OK, Verdict, judge
 
 logger = log.get(__name__)
+
+#: Other uids are odd enough to be looked up first.
+PLAIN_UID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
 
 @dataclass(slots=True)
@@ -107,7 +112,7 @@ async def take(request: CaptureRequest, tools: Tools, clock: Clock) -> Captured:
     Raises errors of the tree in `shared.errors`, and Playwright's own.
     """
     settings = tools.settings
-    answer = await _dashboard(request.uid, tools)
+    answer, document = await _asked_ahead(request, tools)
     model = answer["dashboard"]
     zone = facts.zone_of(model.get("timezone"), request)
     span = facts.span_of(request, model, zone)
@@ -130,7 +135,8 @@ async def take(request: CaptureRequest, tools: Tools, clock: Clock) -> Captured:
         concurrency=settings.capture_concurrency,
         place=tools.places.place,
         allowed_hosts=frozenset(settings.allowed_hosts),
-        known={_dashboard_path(request.uid): json.dumps(prepared(answer)).encode()},
+        known=document
+        | {_dashboard_path(request.uid): Answer(200, JSON, json.dumps(prepared(answer)).encode())},
         keep=_second_theme(request) != "",
         static=only_by_worker(settings),
     )
@@ -265,6 +271,43 @@ def _judged(visit: Visit, look: Look, in_time: bool, ready_at: Mapping[str, int]
         remarks=visit.gateway.traffic.remarks(),
         queries=visit.gateway.traffic.told(),
     )
+
+
+async def _asked_ahead(
+    request: CaptureRequest, tools: Tools
+) -> tuple[dict[str, Any], dict[str, Answer]]:
+    """Ask for the dashboard, and at the same time for the page that will ask for it.
+
+    Returns the dashboard, and the page as an answer by path; nothing where Grafana had no answer
+    for now: the browser asks again then.
+    """
+    document = asyncio.ensure_future(_document(request, tools))
+    try:
+        return await _dashboard(request.uid, tools), await document
+    finally:
+        document.cancel()
+
+
+async def _document(request: CaptureRequest, tools: Tools) -> dict[str, Answer]:
+    plain = PLAIN_UID.fullmatch(request.uid)
+    if tools.settings.grafana_access != "gateway" or _second_theme(request) or not plain:
+        return {}
+    path = steps.page_path(request.uid)
+    # Grafana decides on the theme here; of range and variables the page reads its own address.
+    query = steps.capture_query(theme=request.theme, time_zone="")
+    question = Question(
+        request_id="",
+        network_id="",
+        method="GET",
+        url=f"{tools.settings.grafana_url}{path}?{query}",
+        headers={"accept": "text/html"},
+        content=None,
+    )
+    try:
+        answer = await ByWorker(tools.client(), own={}).ask(question, Room().share())
+    except NoAnswer:
+        return {}
+    return {} if answer.status in PASSING or answer.status >= 500 else {path: answer}
 
 
 async def _dashboard(uid: str, tools: Tools) -> dict[str, Any]:

@@ -225,7 +225,8 @@ def test_a_redirect_is_the_browsers_to_follow_so_that_its_target_is_paused_again
 
 def test_known_answers_are_not_asked_for_again() -> None:
     path = "/api/dashboards/uid/abc"
-    scene = Scene(known={path: b'{"dashboard":{}}'})
+    known = asker.Answer(200, {"content-type": "application/json"}, b'{"dashboard":{}}')
+    scene = Scene(known={path: known})
     gateway = scene.play(event(GRAFANA + path))
     assert scene.grafana.asked == []
     assert scene.fulfilled[2] == b'{"dashboard":{}}'
