@@ -68,7 +68,7 @@ def told(
     verdict: Mapping[str, Any],
     timings: Mapping[str, Any],
 ) -> None:
-    """Keep what an attempt found that is not taken for done."""
+    """Keep what an attempt found, whether or not it will do."""
     conn.execute(
         "UPDATE capture SET facts = %s, verdict = %s, timings = %s "
         "WHERE id = %s AND state = 'rendering'",
@@ -76,19 +76,11 @@ def told(
     )
 
 
-def done(
-    conn: Connection,
-    capture_id: int,
-    *,
-    facts: Mapping[str, Any],
-    verdict: Mapping[str, Any],
-    timings: Mapping[str, Any],
-) -> None:
-    """Rendering → done."""
+def done(conn: Connection, capture_id: int) -> None:
+    """Rendering → done, once what was found is told."""
     conn.execute(
-        "UPDATE capture SET state = 'done', cause = NULL, facts = %s, verdict = %s, timings = %s "
-        "WHERE id = %s",
-        [Json(facts), Json(verdict), Json(timings), capture_id],
+        "UPDATE capture SET state = 'done', cause = NULL WHERE id = %s AND state = 'rendering'",
+        [capture_id],
     )
 
 

@@ -85,6 +85,7 @@ def render(task_id: int, deps: Deps) -> None:
             captured = deps.render(request)
         if run.spec.on_incomplete == FAIL and not captured.verdict.complete:
             with db.transaction(deps.pool) as conn:
+                runs.lock(conn, claim.run_id)
                 _tell(conn, claim, captured)
             raise Incomplete.because(captured.verdict)
         with db.transaction(deps.pool) as conn:
@@ -142,8 +143,7 @@ def _theme(chosen: Any, otherwise: str) -> str:
 
 
 def _tell(conn: Connection, claim: Claim, captured: Captured) -> None:
-    """Keep what a capture found that is not good enough, for the history."""
-    runs.lock(conn, claim.run_id)
+    """Keep what a capture found, for the history; the run must be locked."""
     captures.told(
         conn,
         claim.capture_id or 0,
@@ -169,13 +169,8 @@ def _store_capture(conn: Connection, claim: Claim, captured: Captured) -> list[R
         put("image", title, image)
     for table in captured.tables:
         put("table", table.title, json.dumps(table.to_json()).encode())
-    captures.done(
-        conn,
-        capture_id,
-        facts=captured.facts.to_json(),
-        verdict=captured.verdict.to_json(),
-        timings=captured.timings,
-    )
+    _tell(conn, claim, captured)
+    captures.done(conn, capture_id)
     if not captures.all_done(conn, claim.run_id):
         return []
     ring = tasks.insert(conn, "assemble", claim.run_id, lane=claim.lane)

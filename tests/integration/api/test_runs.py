@@ -54,13 +54,14 @@ def sent(pool: db.Pool, run_id: int) -> None:
         (capture,) = captures.of_run(conn, run_id)
         captures.start(conn, capture.id, 1)
         documents.put(conn, run_id, "pdf", "part.pdf", b"part", capture_id=capture.id)
-        captures.done(
+        captures.told(
             conn,
             capture.id,
             facts={"title": "X as shown"},
             verdict=VERDICT.to_json(),
             timings=STAGES,
         )
+        captures.done(conn, capture.id)
         documents.put(conn, run_id, "pdf", "Übersicht.pdf", b"%PDF-1.7")
         documents.put(conn, run_id, "csv", "t.csv", b"a\n")
         assert runs.rendered(conn, run_id, {"subject": "s"}, complete=True, milliseconds=31.4)
