@@ -365,11 +365,17 @@ def _blank(pngs: Sequence[bytes]) -> bool:
 
 
 async def print_pdf(
-    page: Page, scripts: Scripts, *, orientation: str, layout_name: str
+    page: Page,
+    scripts: Scripts,
+    *,
+    orientation: str,
+    layout_name: str,
+    addresses: tuple[str, str],
 ) -> tuple[bytes, Measured | None, Layout, Sheet]:
     """Lay the grid out over sheets and print it. The page is of no use afterwards.
 
-    Returns the PDF, and what it takes to say where each panel went.
+    `addresses` are Grafana's, for the worker and for readers: links get the latter. Returns the
+    PDF, and what it takes to say where each panel went.
     """
     found = await measure(page, scripts)
     width = round(found.width) if found else paper.layout_width(orientation)
@@ -389,6 +395,8 @@ async def print_pdf(
         "places": [asdict(place) for place in laid.places],
         "width": sheet.width / laid.fit,
         "height": laid.pages * laid.room - 2 * layout.EDGE,
+        "grafana": addresses[0],
+        "public": addresses[1],
     }
     await within(OUTPUT_TIMEOUT, page.evaluate(scripts.place, order), "Laying out the pages")
     pdf = await within(

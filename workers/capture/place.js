@@ -1,6 +1,7 @@
 // Puts the panels where the layout wants them, for print. Given { places: [{ index, x, y, width,
-// height, zoom, start, head, whole }], width, height }, by the numbers that boxes.js gave; the
-// last two are of all pages together.
+// height, zoom, start, head, whole }], width, height, grafana, public }, by the numbers that
+// boxes.js gave; width and height are of all pages together. Links to Grafana's address get the
+// public one, since readers may not reach that which the worker uses.
 //
 // Every panel becomes a child of the whole as far as layout goes (what stands between is
 // `display: contents`), placed absolutely: `top` is what Chromium breaks pages by.
@@ -95,6 +96,12 @@
     piece.append(showing(element, size, place.start, place.height - place.head));
     important(piece, { ...spot(place), contain: 'strict', overflow: 'hidden' });
     whole.append(piece);
+  }
+
+  for (const link of whole.querySelectorAll('a[href]')) {
+    if (link.href === layout.grafana || link.href.startsWith(`${layout.grafana}/`)) {
+      link.href = layout.public + link.href.slice(layout.grafana.length);
+    }
   }
 
   const elements = new Map(

@@ -198,6 +198,10 @@ async def _outputs(visit: Visit, clock: Clock) -> Captured:
             scripts,
             orientation=request.orientation,
             layout_name=request.layout,
+            addresses=(
+                visit.settings.grafana_url,
+                visit.settings.grafana_public_url or visit.settings.grafana_url,
+            ),
         )
         keys = found.keys if found else {}
         told = replace(told, marks=facts.marks_of(verdict, keys, laid, sheet))

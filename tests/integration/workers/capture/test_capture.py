@@ -344,7 +344,11 @@ def test_every_panels_box_lies_where_the_layout_wants_it(
 
     async def lay_out() -> tuple[Any, Any]:
         _, _, laid, _ = await steps.print_pdf(
-            page, scripts, orientation=orientation, layout_name="grid"
+            page,
+            scripts,
+            orientation=orientation,
+            layout_name="grid",
+            addresses=("", ""),
         )
         boxes = await page.evaluate(
             """() => {
@@ -417,6 +421,20 @@ def test_what_is_amiss_stands_on_the_panel_itself(browser: Browser, grafana: Sta
     text = "\n".join(pages_of(capture(browser, "verdicts")))
     assert "Error (bad_data: parse error at char 7)" in " ".join(text.split())
     assert "Missing plugin (" in text
+
+
+def test_links_lead_readers_to_grafanas_public_address(running: StandIn, program: Path) -> None:
+    content = '<a href="/d/shop">Shop</a> <a href="https://wiki.example.com/x">Wiki</a>'
+    text = {"type": "text", "options": {"mode": "html", "content": content}, "targets": []}
+    running.add_dashboard(model("linked", panel(1, 0, **text)))
+    public = "https://grafana.example.com/sub"
+    browser = Browser(settings(running, grafana_public_url=public), program)
+    captured = capture(browser, "linked")
+    browser.close()
+    assert captured.pdf is not None
+    page = PdfReader(io.BytesIO(captured.pdf)).pages[0]
+    links = [note.get_object()["/A"]["/URI"] for note in page["/Annots"]]
+    assert links == [f"{public}/d/shop", "https://wiki.example.com/x"]
 
 
 def test_the_outline_knows_where_each_panel_begins(nodes: Captured) -> None:
