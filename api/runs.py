@@ -182,9 +182,18 @@ def _capture(run: Run, capture: Capture) -> dict[str, Any]:
         "cause": capture.cause,
         "attempts": capture.attempts,
         "facts": capture.facts,
-        "verdict": capture.verdict,
+        "verdict": _told(capture.verdict),
         "stages": capture.timings,
     }
+
+
+def _told(verdict: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Return a verdict in the shape that is documented; earlier ones only counted queries."""
+    if verdict is None or not isinstance(verdict.get("queries"), int):
+        return verdict
+    counts = {"query_count": verdict["queries"], "failed_count": verdict["failed_queries"]}
+    kept = {name: value for name, value in verdict.items() if name != "failed_queries"}
+    return {**kept, "queries": [], **counts}
 
 
 def _delivery(delivery: Delivery) -> dict[str, Any]:

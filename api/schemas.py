@@ -451,7 +451,17 @@ class RunCapture(Body):
     cause = Text(line=False, longest=LONGEST_CAUSE)
     attempts = Whole(required=True)
     facts = fields.Dict(metadata={"description": "Title, resolved time range, variables."})
-    verdict = fields.Dict(metadata={"description": "What became of each panel."})
+    verdict = fields.Dict(
+        metadata={
+            "description": (
+                "`panels`: key, title, type, state (ok, no data, error, missing plugin, timed "
+                "out), message and milliseconds of each; `counts` of them by state; `complete`; "
+                "`remarks` on the whole page; `queries`: path, panel, status, bytes (`size`), "
+                "milliseconds, tries and message of each, 500 at most; `query_count` and "
+                "`failed_count` of all."
+            )
+        }
+    )
     stages = fields.Dict(metadata={"description": "Milliseconds by stage."})
 
 

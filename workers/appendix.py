@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from workers import letterhead
 from workers.capture import paper
@@ -53,6 +53,7 @@ class Group:
 
     title: str
     tables: Sequence[Table]
+    with_csv: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ def html(groups: Sequence[Group], *, orientation: str, dark: bool = False) -> st
     for group in groups:
         settings = []
         for table in group.tables:
-            setting, cells = _set(table, orientation, room)
+            setting, cells = _set(table, orientation, room, with_csv=group.with_csv)
             room -= cells
             settings.append(setting)
         shown.append((heading(group.title, "Dashboard"), settings))
@@ -124,10 +125,22 @@ def heading(text: str, otherwise: str) -> str:
     return shown if visible else otherwise
 
 
-def _set(table: Table, orientation: str, room: int) -> tuple[_Setting, int]:
+def _set(table: Table, orientation: str, room: int, *, with_csv: bool) -> tuple[_Setting, int]:
     """Return how a table is set, and how many cells that takes."""
     columns = max([len(table.header), *(len(row) for row in table.rows)], default=0)
     rows = table.rows[: min(MAX_ROWS, max(room, 0) // max(columns, 1))]
+    count = max(table.count, len(table.rows))
+    left = count - len(rows)
+    more = f"… and {left:,} more {'row' if left == 1 else 'rows'}" if left else ""
+    setting = _Setting(
+        title=heading(table.title, UNTITLED),
+        count=_count(count, columns),
+        size=SIZES[0],
+        blocks=[],
+        more=f"{more}: see the CSV" if more and with_csv else more,
+    )
+    if not rows or not columns:
+        return setting, columns
     cells = [[_short(text) for text in _filled(row, columns)] for row in rows]
     header = [_short(text) for text in _filled(table.header, columns)]
     numbers = [_numeric([row[column] for row in cells]) for column in range(columns)]
@@ -145,15 +158,7 @@ def _set(table: Table, orientation: str, room: int) -> tuple[_Setting, int]:
         )
         for run in runs
     ]
-    left = len(table.rows) - len(rows)
-    setting = _Setting(
-        title=heading(table.title, UNTITLED),
-        count=_count(len(table.rows), columns),
-        size=size,
-        blocks=blocks if rows and columns else [],
-        more=f"… and {left:,} more {'row' if left == 1 else 'rows'}: see the CSV" if left else "",
-    )
-    return setting, len(rows) * columns
+    return replace(setting, size=size, blocks=blocks), (len(rows) + 1) * columns
 
 
 def _runs(widths: Sequence[float], orientation: str) -> tuple[float, list[list[int]]]:

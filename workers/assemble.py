@@ -52,6 +52,8 @@ class Chapter:
     outline: Sequence[Mark] = ()
     #: What the appendix shows in full.
     tables: Sequence[Table] = ()
+    #: Whether they come as CSV as well, which then has the rows that the appendix has not.
+    with_csv: bool = False
 
     @property
     def dark(self) -> bool:
@@ -114,7 +116,7 @@ def _entry(chapter: Chapter) -> Entry:
 def _appendix(told: Sequence[Chapter], print_html: Printer) -> tuple[Part, list[Leaf]]:
     """Print the tables, and find out on which page which of them stands."""
     wide, tall = bind.sizes(bind.read(told[0].pdf))[0]
-    groups = [Group(chapter.title, chapter.tables) for chapter in told]
+    groups = [Group(chapter.title, chapter.tables, with_csv=chapter.with_csv) for chapter in told]
     html = appendix.html(
         groups, orientation="portrait" if wide < tall else "landscape", dark=told[0].dark
     )

@@ -10,8 +10,10 @@ from typing import Any
 
 from workers.capture.request import Table
 
-#: What a cell must not begin with, lest a spreadsheet takes it for a formula.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+#: What a cell must not begin with, lest a spreadsheet takes it for a formula; some take the wide
+#: signs for the usual ones, and some pass over white space.
+FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+BEFORE = ("\t", "\r", "\n")
 #: "-12.3%", "-1,234.50 €", "+3 MiB/s", "-1e-7": a number with at most a unit calls nothing.
 NUMBER = re.compile(
     r"[-+]\d[\d.,\u00a0\u202f ]*(e[-+]?\d+)?"
@@ -54,6 +56,5 @@ def _text(value: Any) -> str:
 
 def _defused(text: str) -> str:
     """Put an apostrophe before what a spreadsheet would run; numbers stay numbers."""
-    if not text.startswith(FORMULA) or NUMBER.fullmatch(text):
-        return text
-    return f"'{text}"
+    begins = text.startswith(BEFORE) or text.lstrip().startswith(FORMULA)
+    return f"'{text}" if begins and not NUMBER.fullmatch(text) else text

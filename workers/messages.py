@@ -58,6 +58,8 @@ class Sheet:
     panels: tuple[str, ...] = ()
     #: What is missing or wrong on it: "CPU usage: timed out".
     notes: tuple[str, ...] = ()
+    #: What else a reader may want to know: "external content blocked: tiles.example.com".
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,6 +188,7 @@ def _told(sheet: Sheet, spec: RunSpec, grafana_public_url: str) -> dict[str, Any
         "range": _range(sheet, ZoneInfo(sheet.time_zone)),
         "link": header_text(grafana_public_url + sheet.url_path) if link else "",
         "notes": [header_text(note) for note in sheet.notes],
+        "remarks": [header_text(remark) for remark in sheet.remarks],
         "panels": [header_text(title) for title in sheet.panels],
         "pictures": [],
     }

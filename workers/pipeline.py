@@ -99,13 +99,22 @@ def render(task_id: int, deps: Deps) -> None:
         queue.announce(deps.pool, deps.bell, rings)
 
 
+#: How many panels a cause names.
+NAMED = 10
+
+
 class Incomplete(Transient):
     """A dashboard is not complete, and its report wants to fail then."""
 
     @classmethod
     def because(cls, verdict: Verdict) -> Incomplete:
-        """Name what is amiss."""
-        return cls(f"Incomplete, and the report asks to fail then: {'; '.join(verdict.amiss)}")
+        """Name what is amiss, the first of very many."""
+        named = "; ".join(verdict.amiss[:NAMED])
+        more = len(verdict.amiss) - NAMED
+        return cls(
+            f"Incomplete, and the report asks to fail then: {named}"
+            + (f"; and {more:,} more" if more > 0 else "")
+        )
 
 
 def _request(run: Run, capture: Capture, branding: Any) -> CaptureRequest:
@@ -237,7 +246,15 @@ def _files(
         for capture in done
     }
     chapters = [
-        (capture, _chapter(capture, content, tables[capture.id] if spec.table_appendix else []))
+        (
+            capture,
+            _chapter(
+                capture,
+                content,
+                tables[capture.id] if spec.table_appendix else [],
+                with_csv="csv" in spec.formats,
+            ),
+        )
         for capture in done
         for part, content in parts[capture.id]
         if part.kind == "pdf"
@@ -261,6 +278,12 @@ def _files(
         ]
     if "csv" in spec.formats:
         for capture in done:
+            # Captures of the first edition hand CSV on instead of tables.
+            files += [
+                _File("csv", f"{documents.stem(part.name, run.scheduled_for)}.csv", content)
+                for part, content in parts[capture.id]
+                if part.kind == "csv"
+            ]
             for table in tables[capture.id]:
                 title = " - ".join(part for part in (capture.facts["title"], table.title) if part)
                 content = csv_file(
@@ -286,7 +309,9 @@ def _distinct(files: list[_File]) -> list[_File]:
     return result
 
 
-def _chapter(capture: Capture, content: bytes, tables: list[Table]) -> assembly.Chapter:
+def _chapter(
+    capture: Capture, content: bytes, tables: list[Table], *, with_csv: bool
+) -> assembly.Chapter:
     facts = capture.facts
     return assembly.Chapter(
         pdf=content,
@@ -299,6 +324,7 @@ def _chapter(capture: Capture, content: bytes, tables: list[Table]) -> assembly.
         theme=facts.get("theme", "light"),
         outline=[Mark(**mark) for mark in facts.get("panels", ())],
         tables=tables,
+        with_csv=with_csv,
     )
 
 
@@ -362,6 +388,7 @@ def _mail_sheet(capture: Capture) -> Sheet:
         time_zone=facts["timeZone"],
         panels=tuple(panel.title for panel in _verdict(capture).panels if panel.title),
         notes=_verdict(capture).notes,
+        remarks=_verdict(capture).remarks,
     )
 
 

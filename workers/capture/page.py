@@ -43,6 +43,8 @@ OUTPUT_TIMEOUT = 60.0
 TABLE_LIMIT = 500
 #: Rows of one table.
 ROW_LIMIT = 100_000
+#: Cells of all tables of a dashboard together.
+CELL_LIMIT = 2_000_000
 EMPTY_HEIGHT = 200
 #: Some mail programs do not draw taller pictures.
 SLICE_HEIGHT = 2000
@@ -287,7 +289,7 @@ async def read_tables(
     `rows` of one table and `tables` in all are taken, in the reader's order; `raw` adds the
     values behind the text.
     """
-    limits = {"rows": rows, "tables": tables, "raw": raw}
+    limits = {"rows": rows, "tables": tables, "cells": CELL_LIMIT, "raw": raw}
     found = await within(
         OUTPUT_TIMEOUT, page.evaluate(scripts.tables, limits), "Reading the tables"
     )

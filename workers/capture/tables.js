@@ -1,12 +1,14 @@
 // The rows of every table panel, as the reader sees them: after transformations, field overrides,
 // units and mappings, without hidden columns, in the panel's order; and, if asked for, the values
 // behind them, of hidden columns neither.
-// Given { rows, tables, raw }: how many of each are taken. Returns { tables: [{ title,
-// header: [text], rows: [[text]], raw: [[text or number or bool or null]] | null,
-// count: rows it has }], total: tables on the page }.
+// Given { rows, tables, cells, raw }: how many of one table and in all are taken. Returns
+// { tables: [{ title, header: [text], rows: [[text]], raw: [[text or number or bool or null]] |
+// null, count: rows it has }], total: tables on the page, failed: [titles of those that cannot be
+// read] }.
 (limit) => {
   'use strict';
 
+  let room = limit.cells;
   const TABLES = new Set(['table', 'table-old']);
   const length = (values) => values?.length ?? 0;
   // Up to Grafana 9 the values of a field are a vector, then an array.
@@ -31,8 +33,9 @@
     if (raw === null || raw === undefined) {
       return null;
     }
-    if (field.type === 'time' && Number.isFinite(Number(raw))) {
-      return new Date(Number(raw)).toISOString();
+    if (field.type === 'time') {
+      const time = new Date(Number(raw));
+      return Number.isNaN(time.getTime()) ? String(raw) : time.toISOString();
     }
     if (typeof raw === 'object') {
       return JSON.stringify(raw) ?? null;
@@ -87,7 +90,9 @@
     );
     const count = Math.max(0, ...fields.map((field) => length(field.values)));
     // Sorted before it is cut, so that the first rows are those that the reader sees first.
-    const rows = order(fields, count, options?.sortBy).slice(0, limit.rows);
+    const most = Math.min(limit.rows, Math.floor(room / Math.max(fields.length, 1)));
+    const rows = order(fields, count, options?.sortBy).slice(0, most);
+    room -= rows.length * fields.length;
     return {
       title: String(title ?? ''),
       header: fields.map(heading),
@@ -97,11 +102,17 @@
     };
   }
 
-  const found = { tables: [], total: 0 };
-  function add(title, series, options) {
+  const found = { tables: [], total: 0, failed: [] };
+  function add(title, panel) {
     found.total += 1;
-    if (found.tables.length < limit.tables) {
+    if (found.tables.length >= limit.tables) {
+      return;
+    }
+    try {
+      const { series, options } = panel();
       found.tables.push(table(title, series, options));
+    } catch (error) {
+      found.failed.push(String(title));
     }
   }
 
@@ -110,8 +121,10 @@
     panels.eachOfScene(scene, (panel) => {
       const data = panel.state.$data?.state?.data;
       if (TABLES.has(panel.state.pluginId) && data?.series?.length) {
-        const { series } = panel.applyFieldConfig(data);
-        add(panels.interpolated(panel, panel.state.title), series, panel.state.options);
+        add(panels.interpolated(panel, panel.state.title), () => ({
+          series: panel.applyFieldConfig(data).series,
+          options: panel.state.options,
+        }));
       }
     });
     return found;
@@ -120,7 +133,10 @@
     const wrapper = panels.wrapperOf(element);
     const panel = wrapper?.props.panel;
     if (TABLES.has(panel?.type) && wrapper.state.data?.series?.length) {
-      add(panels.titleOf(panel), wrapper.state.data.series, panel.options);
+      add(panels.titleOf(panel), () => ({
+        series: wrapper.state.data.series,
+        options: panel.options,
+      }));
     }
   }
   return found;

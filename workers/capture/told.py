@@ -104,8 +104,10 @@ def tables(value: Any, *, rows: int, most: int) -> tuple[tuple[Table, ...], tupl
         for table in read
         if table.count > len(table.rows)
     ]
+    failed = titles(told.get("failed"))
+    remarks += [f"table {title or 'without a title'} cannot be read" for title in failed]
     total = _whole(told.get("total"))
-    if total > len(read):
+    if total > len(read) + len(failed):
         remarks.append(f"tables left out: {len(read):,} of {total:,} are there")
     return read, tuple(remarks)
 

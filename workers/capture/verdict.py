@@ -73,7 +73,7 @@ class Verdict:
     """All panels of a capture, and what concerns the page as a whole."""
 
     panels: tuple[Panel, ...]
-    #: "external content blocked: tiles.example.com", "a panel tried to change something: …"
+    #: "external content blocked: tiles.example.com", "refused to change something: …"
     remarks: tuple[str, ...] = ()
     #: All of them if they are not very many, else those that failed and the slowest.
     queries: tuple[Query, ...] = ()
@@ -87,17 +87,17 @@ class Verdict:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """One line for each panel that is amiss and for each remark, for mail and history."""
-        return (
-            *(f"{panel.title or panel.key}: {panel.amiss}" for panel in self.panels if panel.amiss),
-            *self.remarks,
+        """One line for each panel that is amiss, for mail and command line."""
+        return tuple(
+            f"{panel.title or panel.key}: {panel.amiss}" for panel in self.panels if panel.amiss
         )
 
     @property
     def amiss(self) -> tuple[str, ...]:
         """The same in short, for where there is one line for all of them."""
-        panels = (panel for panel in self.panels if panel.state in AMISS)
-        return (*(f"{panel.title or panel.key}: {panel.state}" for panel in panels), *self.remarks)
+        return tuple(
+            f"{panel.title or panel.key}: {panel.state}" for panel in self.panels if panel.amiss
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values, with the summary that lists show.

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from psycopg.types.json import Json
 from pypdf import PdfReader
 
 from beat import sweep
@@ -361,6 +362,27 @@ def test_image_and_pdf_have_each_the_theme_that_the_settings_give_it(workshop: W
     workshop.work()
     themes = [(request.theme, request.image_theme) for request in workshop.renderer.requests]
     assert themes == [("light", "dark"), ("dark", "dark")]
+
+
+def test_a_capture_of_the_first_edition_can_still_be_assembled(workshop: Workshop) -> None:
+    run_id = workshop.start(formats=("pdf", "csv"), dashboards=(DashboardSpec(uid="a"),))
+    ring = workshop.bell.rings.pop(0)
+    pipeline.render(ring.task_id, workshop.deps)
+    with db.transaction(workshop.pool) as conn:
+        [capture] = captures.of_run(conn, run_id)
+        # CSV in place of tables, a verdict that only counts, facts without theme and places.
+        conn.execute("DELETE FROM document WHERE kind = 'table'")
+        documents.put(conn, run_id, "csv", "Old", b"a\r\n", capture_id=capture.id)
+        conn.execute(
+            "UPDATE capture SET facts = %s, verdict = %s",
+            [
+                Json({k: v for k, v in capture.facts.items() if k not in ("theme", "panels")}),
+                Json({"panels": [], "remarks": ["r"], "queries": 3, "failed_queries": 1}),
+            ],
+        )
+    workshop.work()
+    assert workshop.run(run_id).state == "sent"
+    assert contents(workshop, run_id, "csv") == [b"a\r\n"]
 
 
 BROKEN = (

@@ -24,8 +24,10 @@ def table(
     return Table(title=title, header=header, rows=rows)
 
 
-def html(*tables: Table, title: str = "Shop", orientation: str = "portrait") -> str:
-    return appendix.html([Group(title, tables)], orientation=orientation)
+def html(
+    *tables: Table, title: str = "Shop", orientation: str = "portrait", with_csv: bool = True
+) -> str:
+    return appendix.html([Group(title, tables, with_csv=with_csv)], orientation=orientation)
 
 
 def body(text: str) -> str:
@@ -146,11 +148,29 @@ def test_of_a_long_table_the_rest_is_counted() -> None:
     assert "… and 345 more rows: see the CSV" in text
 
 
+def test_nobody_is_sent_to_a_file_that_is_not_there() -> None:
+    many = table(*((str(number), "x") for number in range(2_345)))
+    assert "… and 345 more rows<" in html(many, with_csv=False).replace("\n", "")
+
+
+def test_rows_that_never_came_are_counted_too() -> None:
+    text = html(Table(title="T", header=("a",), rows=(("1",),), count=200_001))
+    assert "200,001 rows" in text
+    assert "… and 200,000 more rows: see the CSV" in text
+
+
+def test_a_table_without_rows_takes_no_time_however_wide_it_is() -> None:
+    text = html(Table(title="Wide", header=("h" * 600,) * 1_000, rows=()))
+    assert ("h2", "Wide") in headings(text)
+    assert "hhh" not in body(text)
+
+
 def test_of_many_tables_only_so_many_cells_are_set() -> None:
     big = table(*(("x",) * 25 for _ in range(1_500)), header=("h",) * 25)
     text = html(big, big, title="Shop")
-    assert sum(map(len, rows(text))) == appendix.MAX_CELLS
-    assert "… and 1,000 more rows: see the CSV" in text
+    # The headings of each count as a row.
+    assert sum(map(len, rows(text))) == appendix.MAX_CELLS - 25
+    assert "… and 1,001 more rows: see the CSV" in text
 
 
 def test_only_so_much_of_a_cell_is_set() -> None:

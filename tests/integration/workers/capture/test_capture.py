@@ -619,6 +619,49 @@ def test_raw_values_are_those_behind_what_the_reader_sees(
     assert (behind[1], behind[5]) == ("2026-11-23T05:58:12.000Z", 34.4)
 
 
+def test_a_table_that_cannot_be_read_is_remarked_on_and_costs_nothing_else(
+    browser: Browser, grafana: StandIn
+) -> None:
+    capture(browser, "orders", formats=("csv",))
+    page = page_of(browser).page
+    broken = """() => {
+      const scene = window.__grafanaSceneContext;
+      const break_ = (series) => series.forEach((frame) => frame.fields.forEach((field) => {
+        field.display = () => { throw new Error('no unit like that'); };
+      }));
+      if (scene) {
+        const walk = (object) => {
+          if (object.state.pluginId === 'table') {
+            const apply = object.applyFieldConfig.bind(object);
+            object.applyFieldConfig = (data) => {
+              const result = apply(data);
+              break_(result.series);
+              return result;
+            };
+          }
+          object.forEachChild(walk);
+        };
+        walk(scene);
+        return;
+      }
+      for (const item of document.querySelectorAll('[data-panelid]')) {
+        const key = Object.keys(item).find((name) => name.startsWith('__reactFiber$'));
+        for (let pending = [item[key].child]; pending.length; ) {
+          const fibre = pending.pop();
+          if (!fibre) continue;
+          if (fibre.stateNode?.state?.data?.series) break_(fibre.stateNode.state.data.series);
+          pending.push(fibre.child, fibre.sibling);
+        }
+      }
+    }"""
+
+    async def read() -> Any:
+        await page.evaluate(broken)
+        return await steps.read_tables(page, browser._scripts)
+
+    assert browser._run(read()) == ((), ("table All orders cannot be read",))
+
+
 def pictures(captured: Captured) -> list[Image.Image]:
     return [Image.open(io.BytesIO(image)) for image in captured.images]
 
