@@ -26,7 +26,7 @@
     ...items.flatMap(leaves),
     ...keyed(document.body).filter((panel) => !panel.closest('.react-grid-item')),
   ];
-  const shown = elements.filter((element) => {
+  const shown = elements.slice(0, panels.MOST).filter((element) => {
     const box = element.getBoundingClientRect();
     return box.width > 0 && box.height > 0;
   });

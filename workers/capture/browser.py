@@ -8,19 +8,21 @@ serves one organisation of one Grafana.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
 from playwright.async_api import Browser as Chromium
+from playwright.async_api import Dialog, Page, Playwright, async_playwright
 from playwright.async_api import Error as PlaywrightError
-from playwright.async_api import Playwright, async_playwright
+from psutil import Process
 
 from shared import log
 from shared.errors import (
@@ -38,6 +40,7 @@ from workers.capture.places import Places, Unlimited
 from workers.capture.printer import print_html
 from workers.capture.request import Captured, CaptureRequest
 from workers.capture.take import Clock, Tools, WarmPage, take
+from workers.capture.verdict import one_line
 
 logger = log.get(__name__)
 T = TypeVar("T")
@@ -58,6 +61,12 @@ BROWSER_AGE = 3600.0
 #: From this share of its memory on, a browser is asked to collect its garbage after a capture. Not
 #: after each one: with the garbage goes compiled code, and the next page takes half as long again.
 TIDY = 0.6
+#: How many times its memory a browser may take during a capture, and how often that is looked at:
+#: a script fills a gigabyte within a second.
+RUNAWAY = 2
+MEMORY_LOOK = 0.2
+#: Going from a page to an empty one takes a few hundredths of a second.
+LEAVE_TIMEOUT = 5.0
 WARM_PAGES = 3
 SANDBOX_ADVICE = (
     "Allow unprivileged user namespaces (kernel.unprivileged_userns_clone=1, on Ubuntu also "
@@ -69,6 +78,10 @@ SANDBOX_ADVICE = (
 
 class BrowserCrashed(Transient):
     """The browser went away in the middle of its work."""
+
+
+class PageTooLarge(Transient):
+    """A page took more memory than a browser may have."""
 
 
 class SandboxFails(Permanent):
@@ -110,6 +123,8 @@ class Browser:
         self._clock = Clock(0.0)
         self._captures = 0
         self._launched_at = 0.0
+        #: The driver, with the browser below it.
+        self._processes: set[Process] = set()
         self._is_full = False
 
     # -- from outside ----------------------------------------------------------------------
@@ -127,6 +142,9 @@ class Browser:
         try:
             self._clock = Clock(time.monotonic())
             return self._run(asyncio.wait_for(self._capture(request), limit))
+        except (PageTooLarge, steps.BrowserStuck):
+            self._abandon()
+            raise
         except BroadsheetError:
             # The page said no, not the browser; but it may be half-way through something.
             self._run(self._drop_pages())
@@ -138,8 +156,12 @@ class Browser:
                 f"The capture took longer than {limit:g} s; steps that ended: {done}."
             ) from exc
         except PlaywrightError as exc:
-            self._abandon()
-            raise _translated(exc) from exc
+            error = _translated(exc)
+            if isinstance(error, BrowserCrashed):
+                self._abandon()
+            else:
+                self._run(self._drop_pages())
+            raise error from exc
         except BaseException:
             # A soft time limit or a shutdown, raised at any point: nothing can be relied on.
             self._abandon()
@@ -195,12 +217,49 @@ class Browser:
             places=self._places,
         )
         try:
-            captured = await take(request, tools, self._clock)
+            captured = await self._within_memory(take(request, tools, self._clock))
         finally:
             # Between captures the loop stands still, and what was lent would stay lent.
             await self._places.settle()
+        await self._leave(next(reversed(self._warm.values())))
         await self._tidy()
         return captured
+
+    async def _within_memory(self, work: Coroutine[Any, Any, T]) -> T:
+        """Return what `work` gives, unless browser and driver take too much memory meanwhile.
+
+        What a page makes this process take counts as well. Raises `PageTooLarge`, after the
+        process that holds most was ended: closing it would take too long.
+        """
+        most = RUNAWAY * self.settings.browser_memory_mb
+        before = memory.own()
+        task = asyncio.ensure_future(work)
+        try:
+            while True:
+                await asyncio.wait({task}, timeout=MEMORY_LOOK)
+                if task.done():
+                    return task.result()
+                taken = memory.of_children() + max(memory.own() - before, 0)
+                if taken > most * 1024 * 1024:
+                    memory.end_largest(self._processes)
+                    raise PageTooLarge(
+                        f"The page took more than {most:,} MB, {RUNAWAY} times "
+                        "BROADSHEET_BROWSER_MEMORY_MB: a panel shows too much, or a script on it "
+                        "runs wild."
+                    )
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task}, timeout=CLOSE_TIMEOUT)
+
+    async def _leave(self, warm: WarmPage) -> None:
+        """Leave nothing of a capture for the next one, and nothing running in between."""
+        origin = "{0.scheme}://{0.netloc}".format(urlsplit(self.settings.grafana_url))
+        try:
+            await asyncio.wait_for(warm.leave(origin), LEAVE_TIMEOUT)
+        except (TimeoutError, PlaywrightError) as exc:
+            logger.warning("browser.page_not_left", error=_first_line(exc))
+            await self._drop_pages()
 
     async def _tidy(self) -> None:
         """Keep the browser's memory in bounds: have it collect garbage, or be replaced."""
@@ -247,6 +306,8 @@ class Browser:
                 await asyncio.wait_for(end, CLOSE_TIMEOUT)
             except (TimeoutError, PlaywrightError, httpx.HTTPError) as exc:
                 logger.warning("browser.close_failed", error=_first_line(exc))
+                memory.end(self._processes)
+        self._processes = set()
 
     async def _version(self) -> str:
         browser = await self._browser()
@@ -264,8 +325,10 @@ class Browser:
             logger.info("browser.recycled", captures=self._captures)
             await self._shut()
         began = time.monotonic()
+        others = memory.children()
         try:
             self._playwright = await asyncio.wait_for(async_playwright().start(), LAUNCH_TIMEOUT)
+            self._processes = memory.children() - others
             chromium, sandboxed = await self._launch(self._playwright)
         except SandboxFails:
             await self._shut()
@@ -341,6 +404,11 @@ class Browser:
             "--disable-background-networking",
             "--disable-component-update",
             "--disable-sync",
+            # Other pages and workers of several pages would not pass the gateway, nor would what
+            # WebRTC sends to any address by UDP.
+            "--block-new-web-contents",
+            "--disable-shared-workers",
+            "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
             "--font-render-hinting=none",
             # Under the gateway's refusal: no other name, address or port is reached, by anything;
             # sockets, for one, do not pass the gateway.
@@ -376,17 +444,28 @@ class Browser:
 
     async def _lend(self, time_zone: str, ratio: float) -> WarmPage:
         """Return a page of this kind, a warm one where there is one that is not worn."""
-        browser = await self._browser()
+        await self._browser()
         warm = self._warm.pop((time_zone, ratio), None)
-        if warm and (warm.captures >= CAPTURES_PER_PAGE or warm.page.is_closed()):
-            await warm.context.close()
+        if warm and not await _answers(warm):
+            # It, or the whole browser, died or hung while nothing ran here.
+            await self._shut()
             warm = None
-        if warm is None:
-            warm = await self._new_page(browser, time_zone, ratio)
-        self._warm[time_zone, ratio] = warm
-        while len(self._warm) > WARM_PAGES:
+        elif warm and warm.captures >= CAPTURES_PER_PAGE:
+            await self._close(warm)
+            warm = None
+        while len(self._warm) >= WARM_PAGES:
             _, oldest = self._warm.popitem(last=False)
-            await oldest.context.close()
+            await self._close(oldest)
+        if warm is None:
+            opening = self._new_page(await self._browser(), time_zone, ratio)
+            try:
+                warm = await asyncio.wait_for(opening, LAUNCH_TIMEOUT)
+            except TimeoutError as exc:
+                await self._shut()
+                raise BrowserCrashed(
+                    f"The browser opened no page within {LAUNCH_TIMEOUT:g} s."
+                ) from exc
+        self._warm[time_zone, ratio] = warm
         warm.captures += 1
         self._captures += 1
         return warm
@@ -403,8 +482,8 @@ class Browser:
         )
         await context.add_init_script(self._scripts.init)
         page = await context.new_page()
-        page.on("dialog", lambda dialog: asyncio.ensure_future(dialog.dismiss()))
-        context.on("page", lambda other: asyncio.ensure_future(other.close()))
+        page.on("dialog", lambda dialog: asyncio.ensure_future(_answer(dialog)))
+        context.on("page", lambda other: asyncio.ensure_future(_end(other)))
         session = await context.new_cdp_session(page)
         warm = WarmPage(context, page, session)
 
@@ -430,11 +509,15 @@ class Browser:
         """Close all pages, and the browser if one does not close: it would stay busy."""
         while self._warm:
             _, warm = self._warm.popitem()
-            try:
-                await asyncio.wait_for(warm.context.close(), CLOSE_TIMEOUT)
-            except (TimeoutError, PlaywrightError) as exc:
-                logger.warning("browser.page_stuck", error=_first_line(exc))
-                await self._shut()
+            await self._close(warm)
+
+    async def _close(self, warm: WarmPage) -> None:
+        """Close a page, and the browser if it does not close: it would stay busy."""
+        try:
+            await asyncio.wait_for(warm.context.close(), CLOSE_TIMEOUT)
+        except (TimeoutError, PlaywrightError) as exc:
+            logger.warning("browser.page_stuck", error=_first_line(exc))
+            await self._shut()
 
 
 async def _awaited(work: Awaitable[T]) -> T:
@@ -448,11 +531,46 @@ async def _probe(chromium: Chromium) -> None:
     await page.close()
 
 
+async def _answers(warm: WarmPage) -> bool:
+    """Whether a page that was kept is still alive."""
+    try:
+        await asyncio.wait_for(warm.page.evaluate("1"), PROBE_TIMEOUT)
+    except (TimeoutError, PlaywrightError) as exc:
+        logger.warning("browser.page_died", error=_first_line(exc))
+        return False
+    return True
+
+
+async def _answer(dialog: Dialog) -> None:
+    """Let a page ask nobody anything, nor whether it may be left."""
+    try:
+        if dialog.type == "beforeunload":
+            await dialog.accept()
+        else:
+            await dialog.dismiss()
+    except PlaywrightError as exc:
+        # Its page is gone.
+        logger.debug("browser.dialog_gone", error=_first_line(exc))
+
+
+async def _end(page: Page) -> None:
+    """Close a page that another one opened."""
+    with contextlib.suppress(PlaywrightError):
+        await page.close()
+
+
 def _translated(exc: PlaywrightError) -> BroadsheetError:
     text = _first_line(exc)
-    if "net::ERR_" in text:
-        return GrafanaAway(f"The browser could not load Grafana's page: {text}")
-    return BrowserCrashed(f"The browser went away in the middle of its work: {text}")
+    if re.search(r"\b(Target|Page) crashed|frame was detached", text):
+        return steps.PageCrashed()
+    if "net::ERR_" in text and "ERR_ABORTED" not in text:
+        return GrafanaAway(
+            f"The browser could not load Grafana's page: {text.partition(' at ')[0]}"
+        )
+    if re.search(r"has been closed|Connection closed|Browser closed", text):
+        return BrowserCrashed(f"The browser went away in the middle of its work: {text}")
+    # Not the browser but what it shows: a script threw an error, or went to another page.
+    return steps.PageUnreadable(f"The page does not let itself be read: {text}")
 
 
 def _sandboxs_word(exc: BaseException) -> str:
@@ -462,4 +580,4 @@ def _sandboxs_word(exc: BaseException) -> str:
 
 
 def _first_line(exc: BaseException) -> str:
-    return (str(exc) or type(exc).__name__).strip().partition("\n")[0][:300]
+    return one_line((str(exc) or type(exc).__name__).strip().partition("\n")[0])[:300]

@@ -154,7 +154,7 @@ class Gateway:
         An address with a user name in it is not: the client would send that instead of the token.
         """
         below = not self.prefix or url.path == self.prefix or url.path.startswith(self.prefix + "/")
-        return below and "@" not in url.netloc and _origin(url) == _origin(self.base)
+        return below and "@" not in url.netloc and origin(url) == origin(self.base)
 
     async def _foreign(self, request_id: str, url: SplitResult) -> None:
         if url.hostname in self.allowed_hosts and url.scheme in ("http", "https"):
@@ -307,7 +307,7 @@ class Gateway:
             logger.debug("gateway.late", command=method, error=str(exc)[:200])
 
 
-def _origin(url: SplitResult) -> tuple[str, str | None, int | None]:
+def origin(url: SplitResult) -> tuple[str, str | None, int | None]:
     """Scheme, host in small letters, port; browsers leave the usual port out."""
     return url.scheme, url.hostname, url.port or {"http": 80, "https": 443}.get(url.scheme)
 

@@ -43,6 +43,20 @@
   }
   window.IntersectionObserver = EveryoneIsVisible;
 
+  // Nobody is there to be asked, and a page that asks waits. What lives as long as the tab is not
+  // for the next dashboard in it.
+  window.alert = window.print = () => {};
+  window.confirm = () => false;
+  window.prompt = () => null;
+  try {
+    if (window === window.top) {
+      window.name = '';
+      window.sessionStorage.clear();
+    }
+  } catch (error) {
+    console.debug('a document without storage', error);
+  }
+
   // The boot data as Grafana assigns them: no live socket, no telemetry, no plugin preload; and
   // more than five data requests at a time, which the gateway can take.
   let bootData;

@@ -7,6 +7,7 @@ is cut but a table that says where it may be, at the border of two of its rows.
 
 from __future__ import annotations
 
+import bisect
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -399,17 +400,17 @@ def _pieces(box: Box, room: float, usable: float) -> list[tuple[float, float]]:
 
     Nothing is shown of the empty space below the last row.
     """
-    cuts = [cut for cut in sorted(box.cuts) if box.head < cut < box.height]
+    cuts = sorted(cut for cut in box.cuts if box.head < cut < box.height)
     if not cuts:
         return []
     bottom = min(box.height, cuts[-1] + TAIL)
     pieces: list[tuple[float, float]] = []
     start, free = 0.0, room
     while bottom - start > free + 1e-6:
-        fitting = [cut for cut in cuts if start < cut <= start + free]
-        if not fitting:
+        fitting = bisect.bisect_right(cuts, start + free)
+        if not fitting or cuts[fitting - 1] <= start:
             return []
-        pieces.append((start, fitting[-1]))
-        start, free = fitting[-1], usable - box.head
+        pieces.append((start, cuts[fitting - 1]))
+        start, free = cuts[fitting - 1], usable - box.head
     pieces.append((start, bottom))
     return pieces

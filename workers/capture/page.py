@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib import resources
 from typing import TypeVar
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import unquote, urlencode, urlsplit
 
 from PIL import Image
 from playwright.async_api import Error as PlaywrightError
@@ -21,14 +21,15 @@ from playwright.async_api import Page
 from playwright.async_api import TimeoutError as PlaywrightTimeout
 
 from shared.errors import GrafanaAway, GrafanaRefused, Permanent, Transient
+from shared.grafana import GrafanaElsewhere
 from workers.capture import layout, paper, readiness, told
-from workers.capture.gateway import Gateway
+from workers.capture.gateway import Gateway, origin
 from workers.capture.layout import Layout
 from workers.capture.paper import Sheet
 from workers.capture.readiness import Look
 from workers.capture.request import Table
 from workers.capture.told import Measured
-from workers.capture.verdict import STATES, Verdict
+from workers.capture.verdict import STATES, Verdict, one_line
 
 T = TypeVar("T")
 
@@ -46,6 +47,10 @@ ROW_LIMIT = 100_000
 #: Cells of all tables of a dashboard together.
 CELL_LIMIT = 2_000_000
 EMPTY_HEIGHT = 200
+#: We load it once or twice, for two themes; Grafana perhaps once more.
+LOADS_LIMIT = 10
+#: A PDF with more pages than this nobody reads, and joining them takes minutes.
+PAGE_LIMIT = 1000
 #: Some mail programs do not draw taller pictures.
 SLICE_HEIGHT = 2000
 #: Panels load wherever they are; a window as tall as all of them would have the browser paint all
@@ -62,6 +67,18 @@ class PageNotReady(Transient):
 
 class TooSlow(Transient):
     """A step of the capture took too long."""
+
+
+class PageCrashed(Transient):
+    """The page crashed; a panel may need more memory than there is."""
+
+
+class BrowserStuck(Transient):
+    """The browser does not even ask for Grafana's page."""
+
+
+class PageUnreadable(Transient):
+    """The page does not let itself be read."""
 
 
 class FrontEndFailed(Transient):
@@ -153,19 +170,28 @@ async def within(seconds: float, work: Awaitable[T], step: str) -> T:
         raise TooSlow(f"{step} took longer than {seconds:g} s.") from exc
 
 
-async def open_page(page: Page, url: str, *, within: float) -> None:
+async def open_page(page: Page, url: str, gateway: Gateway, *, within: float) -> None:
     """Navigate; returns when Grafana's answer has begun.
 
-    Raises `GrafanaRefused` (token, login), `PageBroken` or `GrafanaAway`.
+    Raises `GrafanaRefused` (token, login), `GrafanaElsewhere`, `PageBroken` or `GrafanaAway`.
     """
     try:
         response = await page.goto(url, wait_until="commit", timeout=within * 1000)
     except PlaywrightTimeout as exc:
+        if not _loads(url, gateway):
+            raise BrowserStuck from exc
         raise GrafanaAway(f"Grafana did not answer within {within:g} s.") from exc
+    except PlaywrightError as exc:
+        blocked = gateway.traffic.remarks()
+        if "ERR_BLOCKED_BY_CLIENT" not in str(exc) or not blocked:
+            raise
+        raise GrafanaElsewhere(
+            f"Grafana sends the dashboard's page on to where a report does not go "
+            f"({'; '.join(blocked)}); check BROADSHEET_GRAFANA_URL."
+        ) from exc
     if response is None:
         raise PageBroken
-    if urlsplit(page.url).path.rstrip("/").endswith("/login") or response.status in (301, 302):
-        raise GrafanaRefused("Grafana asks for a login: the service account token is not accepted.")
+    check_address(page, url, gateway)
     if response.status == 401:
         raise GrafanaRefused("Grafana refuses the service account token.")
     if response.status >= 500 or response.status == 429:
@@ -174,11 +200,34 @@ async def open_page(page: Page, url: str, *, within: float) -> None:
         raise PageBroken(f"Grafana answered {response.status} to the dashboard's page.")
 
 
+def check_address(page: Page, url: str, gateway: Gateway) -> None:
+    """Raise if the page is not where it was sent: a panel's script, or Grafana, moved it on.
+
+    Only what follows the dashboard's uid may have changed: front-ends correct it. What another
+    page shows must not go out under this dashboard's name. Raises `GrafanaRefused` for a login,
+    else `PageBroken`, also for a page that loads itself again and again.
+    """
+    wanted, found = urlsplit(url), urlsplit(page.url)
+    if (loads := _loads(url, gateway)) > LOADS_LIMIT:
+        raise PageBroken(f"The page loads itself again and again: {loads} times so far.")
+    same = origin(found) == origin(wanted)
+    home = unquote(wanted.path).rpartition("/")[0]
+    if same and (unquote(found.path) + "/").startswith(home + "/"):
+        return
+    if same and found.path.rstrip("/").endswith("/login"):
+        raise GrafanaRefused("Grafana asks for a login: the service account token is not accepted.")
+    where = found.path if same else page.url.partition("?")[0]
+    if found.scheme == "chrome-error":
+        where = "; ".join(gateway.traffic.remarks()) or "somewhere that did not answer"
+    raise PageBroken(f"The page left the dashboard by itself: {one_line(where)[:300]}")
+
+
 async def wait_ready(
     page: Page,
     scripts: Scripts,
     gateway: Gateway,
     *,
+    url: str,
     expected: int | None,
     began: float,
     deadline: float,
@@ -190,9 +239,11 @@ async def wait_ready(
     is there. `ready_at` collects when each panel was first seen ready, in milliseconds. `blank`
     of the look are the charts that drew nothing although their data had come.
 
-    Raises `FrontEndFailed` or `PageNotReady` when there is nothing to capture, or `TooSlow`.
+    Raises `FrontEndFailed` or `PageNotReady` when there is nothing to capture, `TooSlow`, and
+    what `check_address` raises.
     """
     while True:
+        check_address(page, url, gateway)
         # A page with hundreds of panels may draw for long before it answers.
         patience = max(LOOK_TIMEOUT, deadline - time.monotonic())
         look = await look_at(page, scripts, gateway, expected=expected, patience=patience)
@@ -203,16 +254,13 @@ async def wait_ready(
         if look.state.get("frontEnd") == "failed":
             raise FrontEndFailed
         if readiness.ready(look):
-            blank = await within(patience, page.evaluate(scripts.settled), "Drawing the page")
+            blank = await _drawn(page, scripts, patience)
             look = await look_at(page, scripts, gateway, expected=expected, patience=patience)
             if readiness.ready(look):
                 return replace(look, blank=told.titles(blank)), True
         if time.monotonic() > deadline:
             if look.state.get("frontEnd") not in ("scenes", "legacy", "dom"):
-                raise PageNotReady(
-                    "Grafana's page did not come up in time"
-                    + (f": {look.state['alert']}" if look.state.get("alert") else ".")
-                )
+                raise PageNotReady(_why_not_up(look, _loads(url, gateway)))
             return look, False
         await _pause(gateway)
 
@@ -223,6 +271,32 @@ async def _pause(gateway: Gateway) -> None:
     await asyncio.sleep(POLL)
     while gateway.traffic.in_flight and time.monotonic() < until:  # noqa: ASYNC110 - the end of one of many requests is no event, and this costs nothing
         await asyncio.sleep(POLL / 2)
+
+
+def _loads(url: str, gateway: Gateway) -> int:
+    return gateway.traffic.loads(urlsplit(url).path.removeprefix(gateway.prefix))
+
+
+def _why_not_up(look: Look, loads: int) -> str:
+    why = one_line(look.state.get("alert"))
+    if loads > 2:
+        why = why or f"it loaded itself anew {loads - 1} times."
+    return "Grafana's page did not come up in time" + (f": {why}" if why else ".")
+
+
+async def _drawn(page: Page, scripts: Scripts, patience: float) -> object:
+    """Wait until what is ready is also drawn; returns which charts stayed blank."""
+    try:
+        return await within(patience, page.evaluate(scripts.settled), "Drawing the page")
+    except PlaywrightError as exc:
+        if not _went_on(exc):
+            raise
+        return None
+
+
+def _went_on(exc: PlaywrightError) -> bool:
+    """Whether the page went to another document while it was asked."""
+    return "context was destroyed" in str(exc) or "navigat" in str(exc)
 
 
 async def look_at(
@@ -239,7 +313,7 @@ async def look_at(
     except TimeoutError as exc:
         raise PageNotReady("The page is busy with itself and does not answer.") from exc
     except PlaywrightError as exc:
-        if "context was destroyed" not in str(exc) and "navigat" not in str(exc):
+        if not _went_on(exc):
             raise
         # The front-end corrects the slug of the address: the next look finds the new document.
         state = {"frontEnd": "booting"}
@@ -259,9 +333,14 @@ async def measure(page: Page, scripts: Scripts) -> Measured | None:
 
 
 async def label(page: Page, scripts: Scripts, verdict: Verdict) -> None:
-    """Give each panel its title and description for screen readers, and say what is amiss."""
+    """Give each panel its title and description for screen readers, and say what is amiss.
+
+    Raises `PageNotReady` if the panels of the verdict are nowhere to be seen.
+    """
     found = await measure(page, scripts)
     if not found:
+        if verdict.panels:
+            raise PageNotReady(f"None of the page's {len(verdict.panels):,} panels is to be seen.")
         return
     panels = {panel.key: panel for panel in verdict.panels}
     labels = [
@@ -310,10 +389,12 @@ async def shoot(page: Page, scripts: Scripts) -> tuple[tuple[bytes, ...], bool]:
     panels there is the top of the page: the reader sees it is empty.
     """
     found = await measure(page, scripts)
+    size = page.viewport_size or {"width": paper.NARROWEST}
     if not found:
-        size = page.viewport_size or {"width": paper.NARROWEST}
         raw = await _screenshot(page, 0, 0, size["width"], EMPTY_HEIGHT)
         return (await asyncio.to_thread(_reduced, raw),), False
+    # Whatever the page says of itself, more than the window is not to be seen.
+    found = replace(found, width=min(found.width, size["width"]))
     images = await _slices(page, scripts, found)
     if await asyncio.to_thread(_blank, images):
         await within(LOOK_TIMEOUT, page.evaluate(scripts.settled), "Drawing the page")
@@ -380,7 +461,7 @@ async def print_pdf(
     PDF, and what it takes to say where each panel went.
     """
     found = await measure(page, scripts)
-    width = round(found.width) if found else paper.layout_width(orientation)
+    width = paper.bounded(found.width) if found else paper.layout_width(orientation)
     sheet = paper.sheet(orientation, width)
     await page.emulate_media(media="screen", reduced_motion="reduce")
     await page.add_style_tag(content=f"{paper.page_rule(sheet)}\n{scripts.print}")
@@ -393,6 +474,11 @@ async def print_pdf(
         # The simple layout promises so many panels a page.
         evenly=layout_name != "simple",
     )
+    if laid.pages > PAGE_LIMIT:
+        raise PageBroken(
+            f"The dashboard would fill {laid.pages:,} pages, more than {PAGE_LIMIT:,}: "
+            "make several of it, or its panels less tall."
+        )
     order = {
         "places": [asdict(place) for place in laid.places],
         "width": sheet.width / laid.fit,
@@ -408,6 +494,8 @@ async def print_pdf(
             prefer_css_page_size=True,
             print_background=True,
             tagged=True,
+            # No more than was laid out, however tall a style sheet makes the rest.
+            page_ranges=f"1-{laid.pages}",
         ),
         "Printing the PDF",
     )

@@ -6,6 +6,8 @@
 const panels = (() => {
   'use strict';
 
+  // More than the worker takes; a page may have, or say that it has, any number.
+  const MOST = 5000;
   const text = (value) => (typeof value === 'string' ? value.slice(0, 500) : '');
 
   // Repeats may share a key: the second one gets a number, in the order of page and scene alike.
@@ -33,6 +35,9 @@ const panels = (() => {
         return;
       }
       seen.add(object);
+      if (seen.size > 100000) {
+        throw new Error('the scene has no end');
+      }
       if (object.state?.isCollapsed === true || object.state?.collapse === true) {
         object.onCollapseToggle?.();
       }
@@ -85,5 +90,5 @@ const panels = (() => {
     }
   }
 
-  return { text, numbering, scene, eachOfScene, interpolated, fibreOf, wrapperOf, titleOf };
+  return { MOST, text, numbering, scene, eachOfScene, interpolated, fibreOf, wrapperOf, titleOf };
 })();

@@ -52,6 +52,11 @@ def layout_width(orientation: str, scale_factor: int = 0) -> int:
     return min(max(width, NARROWEST), WIDEST)
 
 
+def bounded(width: float) -> int:
+    """Return the width that a page says it has, within what it can have: it may say anything."""
+    return round(min(max(width, NARROWEST - 2 * BESIDE), WIDEST))
+
+
 def pixel_ratio(width: int, height: int) -> float:
     """Return how finely charts are drawn on a dashboard of so many CSS pixels."""
     return PIXEL_RATIO if width * height <= MANY_PIXELS else COARSE_RATIO

@@ -113,6 +113,15 @@ def panel_count(model: Mapping[str, Any]) -> int | None:
     return sum(inner) + len(rows) - len(inner)
 
 
+def certain_panels(model: Mapping[str, Any]) -> int:
+    """Return how many panels the page must show: all of them, or, as one may repeat no times, 0."""
+    panels = model.get("panels")
+    known = [panel for panel in panels if isinstance(panel, dict)] if panels else []
+    if any(panel.get("repeat") for panel in known):
+        return 0
+    return sum(panel.get("type") != "row" for panel in known)
+
+
 def guessed_height(model: Mapping[str, Any]) -> int:
     """Return the height in pixels that the grid will need, before repeats are known."""
     panels = model.get("panels")

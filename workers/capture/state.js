@@ -92,7 +92,11 @@
 
   function readScenes(root) {
     result.frontEnd = 'scenes';
-    panels.eachOfScene(root, (panel) => result.panels.push(scenePanel(panel)));
+    panels.eachOfScene(root, (panel) => {
+      if (result.panels.length < panels.MOST) {
+        result.panels.push(scenePanel(panel));
+      }
+    });
     result.ready = root.isActive !== false && !(window.__grafanaRunningQueryCount > 0);
   }
 
@@ -140,7 +144,10 @@
 
   function readLegacy(items) {
     result.frontEnd = 'legacy';
-    result.panels = items.filter((item) => !item.querySelector('.dashboard-row')).map(legacyPanel);
+    result.panels = items
+      .filter((item) => !item.querySelector('.dashboard-row'))
+      .slice(0, panels.MOST)
+      .map(legacyPanel);
     result.ready = true;
   }
 
@@ -148,7 +155,7 @@
 
   function readDom(items) {
     result.frontEnd = 'dom';
-    result.panels = items.map((item, index) => {
+    result.panels = items.slice(0, panels.MOST).map((item, index) => {
       const header = item.querySelector('[data-testid^="data-testid Panel header "]');
       const failed = item.querySelector(
         '[data-testid="data-testid Panel status error"], .panel-info-corner--error',

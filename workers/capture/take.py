@@ -13,7 +13,6 @@ from urllib.parse import quote
 
 import httpx
 from playwright.async_api import BrowserContext, CDPSession, Page
-from playwright.async_api import Error as PlaywrightError
 
 from shared import log
 from shared.errors import DashboardForbidden, DashboardNotFound, GrafanaAway, GrafanaRefused
@@ -28,7 +27,8 @@ from workers.capture.page import Scripts
 from workers.capture.places import Places
 from workers.capture.readiness import Look
 from workers.capture.request import Captured, CaptureRequest, Table
-from workers.capture.verdict import OK, Verdict, judge
+from workers.capture.traffic import message_of
+from workers.capture.verdict import OK, Verdict, judge, one_line
 
 logger = log.get(__name__)
 
@@ -45,6 +45,17 @@ class WarmPage:
     session: CDPSession
     gateway: Gateway | None = None
     captures: int = 0
+
+    async def leave(self, origin: str) -> None:
+        """Leave what it shows and what that stored, so that nothing of it goes on or is found.
+
+        A page that was left open would keep its scripts, and they the processor and the memory.
+        Raises Playwright's errors.
+        """
+        await self.page.goto("about:blank", wait_until="commit")
+        await self.session.send(
+            "Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "all"}
+        )
 
 
 class Session(Cdp):
@@ -169,8 +180,14 @@ async def _outputs(visit: Visit, clock: Clock) -> Captured:
     """Open the page, wait, and take what is wanted, in the order in which that is possible."""
     request, page, scripts = visit.request, visit.page, visit.scripts
     ready_at: dict[str, int] = {}
-    look, in_time = await _opened(visit, request.theme, clock, ready_at)
+    try:
+        look, in_time = await _opened(visit, request.theme, clock, ready_at)
+    except steps.PageNotReady:
+        # It may be for that very reason.
+        _check_traffic(visit.gateway, request.uid)
+        raise
     _check_traffic(visit.gateway, request.uid)
+    _check_panels(visit, look)
     verdict = _judged(visit, look, in_time, ready_at)
     await steps.label(page, scripts, verdict)
     variables = await steps.read_variables(page, scripts)
@@ -213,7 +230,8 @@ async def _outputs(visit: Visit, clock: Clock) -> Captured:
         clock.lap("image")
     if is_blank and any(panel.state == OK and panel.type != "text" for panel in verdict.panels):
         remarks.append("the image shows next to nothing")
-    await _forget(page)
+    # It may have moved on while it was read.
+    steps.check_address(page, _address(visit, request.theme), visit.gateway)
     remarks = [*visit.gateway.traffic.remarks(), *remarks]
     return Captured(
         facts=told,
@@ -241,23 +259,20 @@ async def _opened(
 ) -> tuple[Look, bool]:
     """Open the dashboard in a theme and wait until it is ready, or its time is over."""
     request, settings, page, scripts = visit.request, visit.settings, visit.page, visit.scripts
-    query = steps.capture_query(theme=theme, time_zone=visit.zone)
+    url = _address(visit, theme)
     await page.emulate_media(media="screen", reduced_motion="reduce")
     shot = "image" in request.formats and theme == (_second_theme(request) or theme)
     height = steps.IMAGE_WINDOW_HEIGHT if shot else steps.WINDOW_HEIGHT
     await page.set_viewport_size({"width": visit.width, "height": height})
     navigated = time.monotonic()
-    await steps.open_page(
-        page,
-        f"{settings.grafana_url}{visit.path}&{query}",
-        within=settings.grafana_timeout,
-    )
+    await steps.open_page(page, url, visit.gateway, within=settings.grafana_timeout)
     clock.lap("open")
 
     look, in_time = await steps.wait_ready(
         page,
         scripts,
         visit.gateway,
+        url=url,
         expected=prepare.panel_count(visit.prepared["dashboard"]),
         began=navigated,
         deadline=navigated + (request.timeout or settings.render_timeout),
@@ -266,6 +281,11 @@ async def _opened(
     clock.lap("ready")
     logger.debug("capture.ready", dashboard=request.uid, theme=theme, in_time=in_time)
     return look, in_time
+
+
+def _address(visit: Visit, theme: str) -> str:
+    query = steps.capture_query(theme=theme, time_zone=visit.zone)
+    return f"{visit.settings.grafana_url}{visit.path}&{query}"
 
 
 def _judged(visit: Visit, look: Look, in_time: bool, ready_at: Mapping[str, int]) -> Verdict:
@@ -317,8 +337,15 @@ async def _document(request: CaptureRequest, tools: Tools) -> dict[str, Answer]:
 async def _dashboard(uid: str, tools: Tools) -> dict[str, Any]:
     """Ask for the dashboard before a page is opened: every "no" has its exact cause here."""
     grafana_url = tools.settings.grafana_url
+    patience = tools.settings.grafana_timeout
     try:
-        answer = await tools.client().get(grafana_url + _dashboard_path(uid))
+        # The client's own patience is for queries, and starts anew with each byte.
+        async with asyncio.timeout(patience):
+            answer = await tools.client().get(grafana_url + _dashboard_path(uid))
+    except TimeoutError as exc:
+        raise GrafanaAway(
+            f"Grafana does not answer at {grafana_url} within {patience:g} s."
+        ) from exc
     except httpx.HTTPError as exc:
         raise GrafanaAway(
             f"Grafana does not answer at {grafana_url}: {str(exc) or type(exc).__name__}"
@@ -328,10 +355,15 @@ async def _dashboard(uid: str, tools: Tools) -> dict[str, Any]:
     if answer.status_code == 403:
         raise DashboardForbidden(f"Access denied to this dashboard: {uid}")
     check_redirect(answer, grafana_url)
+    told = one_line(message_of(answer.status_code, answer.content))
     if answer.status_code == 401:
-        raise GrafanaRefused
+        raise GrafanaRefused(
+            f"Grafana refuses the service account token{f': {told}' if told else ''}. "
+            "Check BROADSHEET_GRAFANA_TOKEN."
+        )
     if answer.status_code >= 400:
-        raise GrafanaAway(f"Grafana answered {answer.status_code} for dashboard {uid}.")
+        because = f": {told}" if told else "."
+        raise GrafanaAway(f"Grafana answered {answer.status_code} for dashboard {uid}{because}")
     try:
         body = answer.json()
     except ValueError:
@@ -341,22 +373,25 @@ async def _dashboard(uid: str, tools: Tools) -> dict[str, Any]:
     return body
 
 
-async def _forget(page: Page) -> None:
-    """Leave nothing of this capture for the next one that uses the page."""
-    try:
-        await page.evaluate("() => { localStorage.clear(); sessionStorage.clear(); }")
-    except PlaywrightError as exc:
-        logger.debug("browser.storage_kept", error=str(exc)[:300])
-
-
 def _dashboard_path(uid: str) -> str:
     return f"/api/dashboards/uid/{quote(uid, safe='')}"
 
 
 def _check_traffic(gateway: Gateway, uid: str) -> None:
     """The page's own request for the dashboard may have been refused, after ours was not."""
-    status = gateway.traffic.dashboard_status(uid)
+    status = gateway.traffic.dashboard_status(uid) or 200
     if status == 404:
         raise DashboardNotFound(f"Dashboard not found: {uid}")
     if status == 403:
         raise DashboardForbidden(f"Access denied to this dashboard: {uid}")
+    if status == 401:
+        raise GrafanaRefused
+    if status >= 400:
+        raise GrafanaAway(f"Grafana answered {status} when the page asked for dashboard {uid}.")
+
+
+def _check_panels(visit: Visit, look: Look) -> None:
+    """A page of nothing must not pass for a dashboard that is complete."""
+    certain = prepare.certain_panels(visit.prepared["dashboard"])
+    if certain and not look.panels:
+        raise steps.PageNotReady(f"The page shows none of the dashboard's {certain} panels.")

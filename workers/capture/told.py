@@ -17,11 +17,12 @@ from workers.capture.verdict import PANEL_LIMIT, one_line
 
 #: More pixels than any page that we make has.
 LARGEST = 1_000_000.0
+#: Rows of all tables that a page break may fall on.
+CUTS_LIMIT = 20_000
 #: What one cell of a spreadsheet holds.
 CELL_LIMIT = 32_767
 COLUMN_LIMIT = 1_000
 VARIABLE_LIMIT = 200
-CUT_LIMIT = 20_000
 #: A panel smaller than this would be none, and many of them no layout.
 SMALLEST = 1.0
 
@@ -51,6 +52,7 @@ def measured(value: Any) -> Measured | None:
     told = value if isinstance(value, dict) else {}
     boxes: list[Box] = []
     keys: dict[int, str] = {}
+    room = CUTS_LIMIT
     for index, item in enumerate(_list(told.get("boxes"))[:PANEL_LIMIT]):
         if not isinstance(item, dict):
             continue
@@ -59,7 +61,8 @@ def measured(value: Any) -> Measured | None:
         )
         if width < SMALLEST or height < SMALLEST:
             continue
-        cuts = sorted({_pixels(cut) for cut in _list(item.get("cuts"))[:CUT_LIMIT]})
+        cuts = sorted({_pixels(cut) for cut in _list(item.get("cuts"))[:room]})
+        room -= len(cuts)
         boxes.append(
             Box(
                 index=index,

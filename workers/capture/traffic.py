@@ -90,6 +90,10 @@ class Traffic:
         ]
         return statuses[-1] if statuses else None
 
+    def loads(self, path: str) -> int:
+        """How often the page at this address was loaded: more than once if it does so itself."""
+        return sum(unquote(record.path) == unquote(path) for record in self.records)
+
     def blocked(self, host: str) -> None:
         """Note a host that the page did not get to."""
         if len(self.blocked_hosts) < REMARK_LIMIT:
