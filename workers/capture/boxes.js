@@ -4,7 +4,6 @@
 () => {
   'use strict';
 
-  const HEADING = '.dashboard-row, [data-testid^="data-testid dashboard-row-title"]';
   const key = panels.numbering();
   const MARK = 'data-sheet';
   for (const old of document.querySelectorAll(`[${MARK}]`)) {
@@ -62,13 +61,9 @@
   const boxes = shown.map((element, index) => {
     element.setAttribute(MARK, String(index));
     const box = element.getBoundingClientRect();
-    const heading = element.querySelector(HEADING) !== null;
-    const named =
-      element.dataset.vizPanelKey ??
-      element.querySelector('[data-viz-panel-key]')?.dataset.vizPanelKey ??
-      (element.dataset.panelid && `panel-${element.dataset.panelid}`);
+    const heading = panels.isHeading(element);
     return {
-      key: named && !heading ? key(named) : '',
+      key: heading ? '' : key(panels.keyOf(element)),
       heading,
       left: box.left - frame.left,
       top: box.top - frame.top,

@@ -266,8 +266,15 @@ class Browser:
         most = self.settings.browser_memory_mb * 1024 * 1024
         if memory.of_children() < most * TIDY:
             return
-        for warm in self._warm.values():
-            await warm.session.send("HeapProfiler.collectGarbage")
+        for warm in list(self._warm.values()):
+            try:
+                collecting = warm.session.send("HeapProfiler.collectGarbage")
+                await asyncio.wait_for(collecting, CLOSE_TIMEOUT)
+            except (TimeoutError, PlaywrightError) as exc:
+                # What was captured is worth more than a page that was kept.
+                logger.warning("browser.page_died", error=_first_line(exc))
+                await self._drop_pages()
+                break
         used = memory.of_children()
         self._is_full = used > most
         logger.debug("browser.tidied", megabytes=used // 1024 // 1024, full=self._is_full)

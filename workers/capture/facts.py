@@ -13,7 +13,7 @@ from workers.capture import paper
 from workers.capture.layout import Layout
 from workers.capture.paper import Sheet
 from workers.capture.request import CaptureRequest, Facts, Mark
-from workers.capture.verdict import Verdict
+from workers.capture.verdict import Verdict, one_line
 
 
 class BadTimeRange(Permanent):
@@ -109,14 +109,14 @@ def facts_of(
     model = prepared["dashboard"]
     return Facts(
         uid=request.uid,
-        title=str(model.get("title") or request.uid),
+        title=one_line(model.get("title")) or request.uid,
         path=path,
         time_from=span.start,
         time_to=span.end,
         time_zone=zone,
         variables=_variables(model, request.variables) if variables is None else variables,
         front_end=str(state.get("frontEnd", "")),
-        version=str(state.get("version", "")),
+        version=one_line(state.get("version")),
         theme=request.theme,
     )
 
@@ -155,5 +155,6 @@ def _variables(model: Mapping[str, Any], chosen: Mapping[str, tuple[str, ...]]) 
         text = current.get("text", "") if isinstance(current, dict) else ""
         texts = chosen.get(name) or (text if isinstance(text, list) else [text])
         label = str(variable.get("label") or name)
-        shown[label] = ", ".join("All" if item == "$__all" else str(item) for item in texts)
+        said = ", ".join("All" if item == "$__all" else str(item) for item in texts)
+        shown[one_line(label)] = one_line(said)
     return shown

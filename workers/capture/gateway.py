@@ -112,8 +112,12 @@ class Gateway:
         self.asker.failed(str(event["requestId"]))
 
     async def close(self) -> None:
-        """Cancel what is outstanding: an abandoned query would slow the next capture down."""
+        """Answer nothing any more: an abandoned query would slow the next capture down."""
         self._closed = True
+        await self.drop()
+
+    async def drop(self) -> None:
+        """Cancel what is outstanding; what is asked from now on is answered as before."""
         outstanding = list(self._under_way)
         for task in outstanding:
             task.cancel()

@@ -19,6 +19,8 @@ EDGE = 2.0
 #: How far printing may shrink a layout, to save a page or fill the pages better.
 SMALLEST = 0.9
 STEP = 0.02
+#: From so many panels on only the full size is tried: flowing them takes the square of their number.
+MANY = 500
 #: A band that is taller than a page is shrunk onto one, down to this; below, its panels are
 #: moved to where each fits, and only what is taller than a page by itself is shrunk.
 SHRUNK = 0.75
@@ -104,7 +106,7 @@ def lay_out(boxes: Sequence[Box], *, width: float, height: float, evenly: bool =
     blocks = _blocks(boxes)
     best: Layout | None = None
     best_cost = 0.0
-    steps = round((1 - SMALLEST) / STEP)
+    steps = 0 if len(boxes) > MANY else round((1 - SMALLEST) / STEP)
     for step in range(steps + 1):
         sheets = _Sheets(width, height, 1 - step * STEP, white=WHITE if evenly else 0.0)
         filled, cost = _filled(sheets, blocks)

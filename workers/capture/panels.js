@@ -20,6 +20,20 @@ const panels = (() => {
     };
   }
 
+  const HEADING = '.dashboard-row, [data-testid^="data-testid dashboard-row-title"]';
+  const isHeading = (element) => element.querySelector(HEADING) !== null;
+
+  // How an element of the page is called in the verdict. Without the names of either front-end,
+  // by its number in the grid.
+  function keyOf(element) {
+    const named =
+      element.dataset.vizPanelKey ??
+      element.querySelector('[data-viz-panel-key]')?.dataset.vizPanelKey ??
+      (element.dataset.panelid && `panel-${element.dataset.panelid}`);
+    const item = element.closest('.react-grid-item');
+    return named || `item-${[...document.querySelectorAll('.react-grid-item')].indexOf(item)}`;
+  }
+
   // -- scenes (10 to 13): the scene graph ---------------------------------------------------
 
   function scene() {
@@ -90,5 +104,17 @@ const panels = (() => {
     }
   }
 
-  return { MOST, text, numbering, scene, eachOfScene, interpolated, fibreOf, wrapperOf, titleOf };
+  return {
+    MOST,
+    text,
+    numbering,
+    isHeading,
+    keyOf,
+    scene,
+    eachOfScene,
+    interpolated,
+    fibreOf,
+    wrapperOf,
+    titleOf,
+  };
 })();

@@ -7,10 +7,12 @@ are laid out anew. Pure; both shapes that Grafana's front-ends ask for are known
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 from typing import Any
 
 GRID_COLUMNS = 24
+MOST_ROWS = 100_000
 
 
 def prepared(
@@ -94,8 +96,16 @@ def _position(panel: Mapping[str, Any]) -> tuple[int, int, int, int]:
     return x, y, w, h
 
 
+def _inside(row: Mapping[str, Any]) -> list[Any]:
+    panels = row.get("panels")
+    return panels if isinstance(panels, list) else []
+
+
 def _whole(value: Any) -> int:
-    return int(value) if isinstance(value, (int, float)) else 0
+    """A number of grid rows or columns; JSON may hold numbers that are none."""
+    if not isinstance(value, (int, float)) or not math.isfinite(value):
+        return 0
+    return int(min(max(value, -MOST_ROWS), MOST_ROWS))
 
 
 def _move(panel: dict[str, Any], down: int) -> None:
@@ -109,14 +119,15 @@ def panel_count(model: Mapping[str, Any]) -> int | None:
     if not isinstance(panels, list):
         return None
     rows = [panel for panel in panels if isinstance(panel, dict)]
-    inner = [len(row.get("panels") or []) for row in rows if row.get("type") == "row"]
+    inner = [len(_inside(row)) for row in rows if row.get("type") == "row"]
     return sum(inner) + len(rows) - len(inner)
 
 
 def certain_panels(model: Mapping[str, Any]) -> int:
     """Return how many panels the page must show: all of them, or, as one may repeat no times, 0."""
     panels = model.get("panels")
-    known = [panel for panel in panels if isinstance(panel, dict)] if panels else []
+    found = panels if isinstance(panels, list) else []
+    known = [panel for panel in found if isinstance(panel, dict)]
     if any(panel.get("repeat") for panel in known):
         return 0
     return sum(panel.get("type") != "row" for panel in known)

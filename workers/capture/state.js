@@ -23,7 +23,6 @@
     busy: document.querySelector('[aria-label="Panel loading bar"], .panel-loading') !== null,
     started: window.__grafana_app_bundle_loaded === true,
     alert: text(alertBox?.innerText?.trim()),
-    path: location.pathname,
     panels: [],
   };
 
@@ -155,13 +154,14 @@
 
   function readDom(items) {
     result.frontEnd = 'dom';
-    result.panels = items.slice(0, panels.MOST).map((item, index) => {
+    const drawn = items.filter((item) => !panels.isHeading(item)).slice(0, panels.MOST);
+    result.panels = drawn.map((item) => {
       const header = item.querySelector('[data-testid^="data-testid Panel header "]');
       const failed = item.querySelector(
         '[data-testid="data-testid Panel status error"], .panel-info-corner--error',
       );
       return {
-        key: `item-${index}`,
+        key: key(panels.keyOf(item)),
         title: text(header?.getAttribute('data-testid')?.replace('data-testid Panel header ', '')),
         type: '',
         state: failed ? 'error' : 'ok',

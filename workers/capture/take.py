@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -15,7 +16,13 @@ import httpx
 from playwright.async_api import BrowserContext, CDPSession, Page
 
 from shared import log
-from shared.errors import DashboardForbidden, DashboardNotFound, GrafanaAway, GrafanaRefused
+from shared.errors import (
+    BroadsheetError,
+    DashboardForbidden,
+    DashboardNotFound,
+    GrafanaAway,
+    GrafanaRefused,
+)
 from shared.grafana import check_redirect, only_by_worker
 from shared.settings import Settings
 from shared.timerange import TimeRange
@@ -31,6 +38,9 @@ from workers.capture.traffic import message_of
 from workers.capture.verdict import OK, Verdict, judge, one_line
 
 logger = log.get(__name__)
+
+#: Seconds for a page that is opened once more: most of what it asks for is at hand.
+SECOND_VISIT = 20.0
 
 #: Other uids are odd enough to be looked up first.
 PLAIN_UID = re.compile(r"[A-Za-z0-9_-]{1,100}")
@@ -135,7 +145,8 @@ async def take(request: CaptureRequest, tools: Tools, clock: Clock) -> Captured:
         rows = facts.panel_rows(request, width)
         return prepare.prepared(body, panel_rows=rows, time_zone=zone)
 
-    ratio = paper.pixel_ratio(width, prepare.guessed_height(model))
+    made_ready = prepared(answer)
+    ratio = paper.pixel_ratio(width, prepare.guessed_height(made_ready["dashboard"]))
     warm = await tools.lend(zone, ratio)
     cdp = Session(warm.session)
     gateway = Gateway(
@@ -147,7 +158,7 @@ async def take(request: CaptureRequest, tools: Tools, clock: Clock) -> Captured:
         place=tools.places.place,
         allowed_hosts=frozenset(settings.allowed_hosts),
         known=document
-        | {_dashboard_path(request.uid): Answer(200, JSON, json.dumps(prepared(answer)).encode())},
+        | {_dashboard_path(request.uid): Answer(200, JSON, json.dumps(made_ready).encode())},
         keep=_second_theme(request) != "",
         static=only_by_worker(settings),
     )
@@ -159,7 +170,7 @@ async def take(request: CaptureRequest, tools: Tools, clock: Clock) -> Captured:
         scripts=tools.scripts,
         page=warm.page,
         gateway=gateway,
-        prepared=prepared(answer),
+        prepared=made_ready,
         zone=zone,
         span=span,
         path=steps.dashboard_path(
@@ -223,10 +234,11 @@ async def _outputs(visit: Visit, clock: Clock) -> Captured:
         keys = found.keys if found else {}
         told = replace(told, marks=facts.marks_of(verdict, keys, laid, sheet))
         clock.lap("pdf")
+    # What is asked for from here on belongs to the image only.
+    judged = _judged(visit, look, in_time, ready_at)
     if second:
-        await _opened(visit, second, Clock(clock.last), {})
-        await steps.label(page, scripts, verdict)
-        images, is_blank = await steps.shoot(page, scripts)
+        images, is_blank, missing = await _image_apart(visit, second, verdict)
+        remarks += missing
         clock.lap("image")
     if is_blank and any(panel.state == OK and panel.type != "text" for panel in verdict.panels):
         remarks.append("the image shows next to nothing")
@@ -236,7 +248,7 @@ async def _outputs(visit: Visit, clock: Clock) -> Captured:
     return Captured(
         facts=told,
         # The traffic's remarks once more: some requests come late.
-        verdict=replace(_judged(visit, look, in_time, ready_at), remarks=tuple(remarks)),
+        verdict=replace(judged, remarks=tuple(remarks)),
         timings=clock.laps,
         pdf=pdf,
         images=images,
@@ -254,10 +266,42 @@ def _second_theme(request: CaptureRequest) -> str:
     return request.image_theme if both and request.image_theme != request.theme else ""
 
 
+async def _image_apart(
+    visit: Visit, theme: str, verdict: Verdict
+) -> tuple[tuple[bytes, ...], bool, list[str]]:
+    """Open the page once more, for the image; what has no answer yet is not waited for again.
+
+    Returns the slices, whether they are blank, and remarks on what they lack. Whatever goes wrong
+    here, the rest is there: it is worth a remark, not another attempt.
+    """
+    await visit.gateway.drop()
+    try:
+        look, in_time = await _opened(visit, theme, Clock(time.monotonic()), {}, most=SECOND_VISIT)
+        await steps.label(visit.page, visit.scripts, verdict)
+        images, is_blank = await steps.shoot(visit.page, visit.scripts)
+    except BroadsheetError as exc:
+        return (), False, [f"the image could not be made: {exc.message}"]
+    known = {panel.key for panel in verdict.panels if panel.amiss}
+    missing = [
+        f"the image lacks a panel: {panel.title or panel.key}"
+        for panel in judge(readiness.settled(look, in_time=in_time), {}).panels
+        if panel.amiss and panel.key not in known
+    ]
+    return images, is_blank, missing
+
+
 async def _opened(
-    visit: Visit, theme: str, clock: Clock, ready_at: dict[str, int]
+    visit: Visit,
+    theme: str,
+    clock: Clock,
+    ready_at: dict[str, int],
+    *,
+    most: float = math.inf,
 ) -> tuple[Look, bool]:
-    """Open the dashboard in a theme and wait until it is ready, or its time is over."""
+    """Open the dashboard in a theme and wait until it is ready, or its time is over.
+
+    That is what report or settings say, `most` seconds at most.
+    """
     request, settings, page, scripts = visit.request, visit.settings, visit.page, visit.scripts
     url = _address(visit, theme)
     await page.emulate_media(media="screen", reduced_motion="reduce")
@@ -275,7 +319,7 @@ async def _opened(
         url=url,
         expected=prepare.panel_count(visit.prepared["dashboard"]),
         began=navigated,
-        deadline=navigated + (request.timeout or settings.render_timeout),
+        deadline=navigated + min(request.timeout or settings.render_timeout, most),
         ready_at=ready_at,
     )
     clock.lap("ready")
@@ -328,8 +372,9 @@ async def _document(request: CaptureRequest, tools: Tools) -> dict[str, Answer]:
         content=None,
     )
     try:
-        answer = await ByWorker(tools.client(), own={}).ask(question, Room().share())
-    except NoAnswer:
+        async with asyncio.timeout(tools.settings.grafana_timeout):
+            answer = await ByWorker(tools.client(), own={}).ask(question, Room().share())
+    except (NoAnswer, TimeoutError):
         return {}
     return {} if answer.status in PASSING or answer.status >= 500 else {path: answer}
 

@@ -19,6 +19,8 @@ from workers.capture.verdict import PANEL_LIMIT, one_line
 LARGEST = 1_000_000.0
 #: Rows of all tables that a page break may fall on.
 CUTS_LIMIT = 20_000
+#: More panels than on any dashboard, and few enough to be laid out in seconds.
+BOX_LIMIT = 2_000
 #: What one cell of a spreadsheet holds.
 CELL_LIMIT = 32_767
 COLUMN_LIMIT = 1_000
@@ -53,7 +55,7 @@ def measured(value: Any) -> Measured | None:
     boxes: list[Box] = []
     keys: dict[int, str] = {}
     room = CUTS_LIMIT
-    for index, item in enumerate(_list(told.get("boxes"))[:PANEL_LIMIT]):
+    for index, item in enumerate(_list(told.get("boxes"))[:BOX_LIMIT]):
         if not isinstance(item, dict):
             continue
         left, top, width, height = (
