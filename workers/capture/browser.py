@@ -157,6 +157,9 @@ class Browser:
             ) from exc
         except PlaywrightError as exc:
             error = _translated(exc)
+            if isinstance(error, steps.PageCrashed) and not self._run(self._is_alive()):
+                # The pages of a browser that dies may say so before it does.
+                error = BrowserCrashed()
             if isinstance(error, BrowserCrashed):
                 self._abandon()
             else:
@@ -239,7 +242,7 @@ class Browser:
                 await asyncio.wait({task}, timeout=MEMORY_LOOK)
                 if task.done():
                     return task.result()
-                taken = memory.of_children() + max(memory.own() - before, 0)
+                taken = memory.held(self._processes) + max(memory.own() - before, 0)
                 if taken > most * 1024 * 1024:
                     memory.end_largest(self._processes)
                     raise PageTooLarge(
@@ -264,7 +267,7 @@ class Browser:
     async def _tidy(self) -> None:
         """Keep the browser's memory in bounds: have it collect garbage, or be replaced."""
         most = self.settings.browser_memory_mb * 1024 * 1024
-        if memory.of_children() < most * TIDY:
+        if memory.held(self._processes) < most * TIDY:
             return
         for warm in list(self._warm.values()):
             try:
@@ -275,7 +278,7 @@ class Browser:
                 logger.warning("browser.page_died", error=_first_line(exc))
                 await self._drop_pages()
                 break
-        used = memory.of_children()
+        used = memory.held(self._processes)
         self._is_full = used > most
         logger.debug("browser.tidied", megabytes=used // 1024 // 1024, full=self._is_full)
 
@@ -517,6 +520,14 @@ class Browser:
         while self._warm:
             _, warm = self._warm.popitem()
             await self._close(warm)
+
+    async def _is_alive(self) -> bool:
+        """Whether the browser still opens pages."""
+        try:
+            await asyncio.wait_for(_probe(await self._browser()), PROBE_TIMEOUT)
+        except (TimeoutError, PlaywrightError, BrowserCrashed):
+            return False
+        return True
 
     async def _close(self, warm: WarmPage) -> None:
         """Close a page, and the browser if it does not close: it would stay busy."""

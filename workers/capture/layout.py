@@ -19,7 +19,7 @@ EDGE = 2.0
 #: How far printing may shrink a layout, to save a page or fill the pages better.
 SMALLEST = 0.9
 STEP = 0.02
-#: From so many panels on only the full size is tried: flowing them takes the square of their number.
+#: From so many panels on only the full size is tried: to flow them takes the square of that.
 MANY = 500
 #: A band that is taller than a page is shrunk onto one, down to this; below, its panels are
 #: moved to where each fits, and only what is taller than a page by itself is shrunk.

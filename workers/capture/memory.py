@@ -15,20 +15,18 @@ def children() -> set[Process]:
     return set(Process(os.getpid()).children())
 
 
-def of_children() -> int:
-    """Return the bytes that all processes below this one have for themselves.
+def held(roots: Iterable[Process]) -> int:
+    """Return the bytes that these processes and all below them have for themselves.
 
     What they share (programs, fonts, the parts that Chromium's processes inherit) is left out: it
     is there once, however many there are.
     """
     total = 0
-    for child in Process(os.getpid()).children(recursive=True):
-        try:
-            memory = child.memory_info()
-        except psutil.Error:
-            # It ended meanwhile.
-            continue
-        total += max(memory.rss - getattr(memory, "shared", 0), 0)
+    for process in _trees(roots):
+        # One that ended meanwhile holds nothing.
+        with contextlib.suppress(psutil.Error):
+            memory = process.memory_info()
+            total += max(memory.rss - getattr(memory, "shared", 0), 0)
     return total
 
 

@@ -211,8 +211,7 @@ def check_address(page: Page, url: str, gateway: Gateway) -> None:
     if (loads := _loads(url, gateway)) > LOADS_LIMIT:
         raise PageBroken(f"The page loads itself again and again: {loads} times so far.")
     same = origin(found) == origin(wanted)
-    home = unquote(wanted.path).rpartition("/")[0]
-    if same and (unquote(found.path) + "/").startswith(home + "/"):
+    if same and (unquote(found.path) + "/").startswith(_home(url) + "/"):
         return
     if same and found.path.rstrip("/").endswith("/login"):
         raise GrafanaRefused("Grafana asks for a login: the service account token is not accepted.")
@@ -273,8 +272,13 @@ async def _pause(gateway: Gateway) -> None:
         await asyncio.sleep(POLL / 2)
 
 
+def _home(url: str) -> str:
+    """Return the path of a dashboard's address as far as its uid."""
+    return unquote(urlsplit(url).path).rpartition("/")[0]
+
+
 def _loads(url: str, gateway: Gateway) -> int:
-    return gateway.traffic.loads(urlsplit(url).path.removeprefix(gateway.prefix))
+    return gateway.traffic.loads(_home(url).removeprefix(gateway.prefix))
 
 
 def _why_not_up(look: Look, loads: int) -> str:
@@ -464,7 +468,7 @@ async def print_pdf(
     width = paper.bounded(found.width) if found else paper.layout_width(orientation)
     sheet = paper.sheet(orientation, width)
     await page.emulate_media(media="screen", reduced_motion="reduce")
-    await page.add_style_tag(content=f"{paper.page_rule(sheet)}\n{scripts.print}")
+    await page.add_style_tag(content=scripts.print)
     # Once more: what the style hides may have moved the rest, or made it larger.
     found = await measure(page, scripts)
     laid = layout.lay_out(
@@ -483,6 +487,7 @@ async def print_pdf(
         "places": [asdict(place) for place in laid.places],
         "width": sheet.width / laid.fit,
         "height": laid.pages * laid.room - 2 * layout.EDGE,
+        "page": paper.page_rule(sheet),
         "grafana": addresses[0],
         "public": addresses[1],
     }

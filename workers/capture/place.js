@@ -1,12 +1,34 @@
 // Puts the panels where the layout wants them, for print. Given { places: [{ index, x, y, width,
-// height, zoom, start, head, whole }], width, height, grafana, public }, by the numbers that
-// boxes.js gave; width and height are of all pages together. Links to Grafana's address get the
+// height, zoom, start, head, whole }], width, height, page, grafana, public }, by the numbers that
+// boxes.js gave; width and height are of all pages together, `page` is the rule of the sheet, the
+// only one that stays. Links to Grafana's address get the
 // public one, since readers may not reach that which the worker uses.
 //
 // Every panel becomes a child of the whole as far as layout goes (what stands between is
 // `display: contents`), placed absolutely: `top` is what Chromium breaks pages by.
 (layout) => {
   'use strict';
+
+  (function dropPageRules(sheets) {
+    for (const sheet of sheets) {
+      try {
+        for (let number = sheet.cssRules.length - 1; number >= 0; number--) {
+          const rule = sheet.cssRules[number];
+          if (rule instanceof CSSPageRule) {
+            sheet.deleteRule(number);
+          } else if (rule.cssRules && rule.deleteRule) {
+            dropPageRules([rule]);
+          }
+        }
+      } catch (error) {
+        // One of another origin, which may not be read.
+        console.debug('a style sheet that stays as it is', error);
+      }
+    }
+  })([...document.styleSheets, ...document.adoptedStyleSheets]);
+  const sheetRule = document.createElement('style');
+  sheetRule.textContent = layout.page;
+  document.head.append(sheetRule);
 
   const whole = document.querySelector("[data-sheet='whole']");
   if (!whole) {

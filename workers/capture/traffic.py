@@ -90,9 +90,9 @@ class Traffic:
         ]
         return statuses[-1] if statuses else None
 
-    def loads(self, path: str) -> int:
-        """How often the page at this address was loaded: more than once if it does so itself."""
-        return sum(unquote(record.path) == unquote(path) for record in self.records)
+    def loads(self, home: str) -> int:
+        """How often a page at or below this path was loaded: more often if it does so itself."""
+        return sum(f"{unquote(record.path)}/".startswith(home + "/") for record in self.records)
 
     def blocked(self, host: str) -> None:
         """Note a host that the page did not get to."""

@@ -23,6 +23,7 @@ from shared.errors import GrafanaAway
 from shared.grafana import Grafana
 from shared.semaphore import Semaphore
 from shared.settings import Settings
+from tests.integration.workers.capture.lingering import Lingering
 from workers import chromium
 from workers.capture.browser import Browser
 from workers.capture.request import Captured, CaptureRequest
@@ -52,7 +53,7 @@ def running(frontend: Frontend) -> Iterator[StandIn]:
 @pytest.fixture(scope="module")
 def browser(running: StandIn, program: Path) -> Iterator[Browser]:
     """A browser that asks Grafana itself, with the token added to each request."""
-    browser = Browser(settings(running, grafana_access="headers"), program)
+    browser = Lingering(settings(running, grafana_access="headers"), program)
     yield browser
     browser.close()
 
@@ -215,7 +216,7 @@ def test_a_redirect_to_a_host_that_is_allowed_takes_neither_token_nor_header_alo
     grafana: StandIn, foreign: StandIn, program: Path, access: str
 ) -> None:
     more = {"grafana_headers": (("X-Proxy-Key", "hush"),), "allowed_hosts": ("127.0.0.1",)}
-    browser = Browser(settings(grafana, grafana_access=access, **more), program)
+    browser = Lingering(settings(grafana, grafana_access=access, **more), program)
     capture(browser, "small")
     path = "/api/datasources/proxy/uid/demo/redirect?to="
     code = f"""async (target) => {{
