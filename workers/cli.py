@@ -20,6 +20,7 @@ import click
 from shared import db, log, tokens
 from shared.errors import BroadsheetError, SettingsError
 from shared.migrate import migrate as apply_migrations
+from shared.schedule import find_zone
 from shared.settings import Settings
 
 SCOPE = re.compile(r"\*|reports:\*|reports:(id:)?([1-9]\d{0,17})|reports:id:\*", re.ASCII)
@@ -209,6 +210,12 @@ def render(
     from workers.capture.request import CaptureRequest  # noqa: PLC0415 - see above
 
     chosen = _variables(variables)
+    if find_zone(time_zone) is None:
+        raise click.BadParameter(
+            f"--time-zone wants a name such as Europe/Vienna, not {time_zone!r}."
+        )
+    if not output.parent.is_dir():
+        raise click.BadParameter(f"There is no folder {str(output.parent)!r} for --output.")
     settings = _settings("grafana_url", "grafana_token")
     browser = Browser(settings, chromium.find(settings.chromium, os.environ).path)
     now = dt.datetime.now(dt.UTC)

@@ -224,7 +224,7 @@ def _times_told(run: Mapping[str, Any], slot: dt.datetime) -> Iterator[str]:
             f"{stage} {capture['stages'][stage]}" for stage in LAPS if stage in capture["stages"]
         ]
         yield f"      {capture['dashboard']['name']:<24} {', '.join(laps)}"
-    yield _time("of which assembly", stages["assemble"])
+    yield _time("assembly", stages["assemble"])
     yield _time(f"{len(run['deliveries'])} mails", stages["delivering"])
     yield _time("slot → sent", (finished - slot).total_seconds() * 1000)
     yield ""

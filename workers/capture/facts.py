@@ -92,6 +92,22 @@ def variables_of(request: CaptureRequest, model: Mapping[str, Any]) -> dict[str,
     }
 
 
+def unknown_variables(request: CaptureRequest, model: Mapping[str, Any]) -> list[str]:
+    """Return a remark for each variable of the report that the dashboard does not have.
+
+    A misspelt one would send the dashboard's own figures without a word. Models that list no
+    variables in the way known here say nothing about them.
+    """
+    if not isinstance(model.get("templating"), dict):
+        return []
+    known = {str(variable.get("name", "")) for variable in _listed(model)}
+    return [
+        f"the dashboard has no variable {one_line(name)}"
+        for name in request.variables
+        if name not in known
+    ]
+
+
 def facts_of(
     request: CaptureRequest,
     prepared: Mapping[str, Any],

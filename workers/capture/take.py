@@ -206,7 +206,8 @@ async def _outputs(visit: Visit, clock: Clock) -> Captured:
         request, visit.prepared, look.state, visit.span, visit.zone, visit.path, variables
     )
 
-    remarks = [f"chart drew nothing: {title}" for title in look.blank]
+    remarks = facts.unknown_variables(request, visit.prepared["dashboard"])
+    remarks += [f"chart drew nothing: {title}" for title in look.blank]
     tables: tuple[Table, ...] = ()
     if "csv" in request.formats:
         tables, cut = await steps.read_tables(page, scripts, raw=request.raw)

@@ -60,6 +60,12 @@ def test_all_is_grafanas_all_only_where_a_variable_has_such_a_choice() -> None:
     }
 
 
+def test_a_variable_that_the_dashboard_does_not_have_is_remarked_on() -> None:
+    asked = request(variables={"node": ("n1",), "nod": ("n2",)})
+    assert facts.unknown_variables(asked, VARIABLES) == ["the dashboard has no variable nod"]
+    assert facts.unknown_variables(asked, {"elements": {}}) == []
+
+
 def told(page: dict[str, str] | None, **more: Any) -> dict[str, str]:
     asked = request(**more)
     span = facts.span_of(asked, {}, "UTC")
