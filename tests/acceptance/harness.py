@@ -85,11 +85,15 @@ class Service:
 
 
 @contextmanager
-def serving(folder: Path, **settings: str) -> Iterator[Service]:
-    """Run a stack that sends its mail to an inbox of the test's own."""
+def serving(folder: Path, *, slots: int | None = None, **settings: str) -> Iterator[Service]:
+    """Run a stack that sends its mail to an inbox of the test's own.
+
+    `slots` are how many captures its worker takes at once.
+    """
     with Inbox(folder / "mail") as inbox:
         settings |= {"SMTP_PORT": str(inbox.port)}
-        with Stack(folder / "log", environ=clean_environ(), settings=settings) as stack:
+        environ = clean_environ()
+        with Stack(folder / "log", environ=environ, settings=settings, slots=slots) as stack:
             service = Service(stack, inbox)
             yield service
             service.api.close()
