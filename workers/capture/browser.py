@@ -522,10 +522,12 @@ class Browser:
             await self._close(warm)
 
     async def _is_alive(self) -> bool:
-        """Whether the browser still opens pages."""
+        """Whether the browser that is there still opens pages."""
+        if self._chromium is None:
+            return False
         try:
-            await asyncio.wait_for(_probe(await self._browser()), PROBE_TIMEOUT)
-        except (TimeoutError, PlaywrightError, BrowserCrashed):
+            await asyncio.wait_for(_probe(self._chromium), PROBE_TIMEOUT)
+        except (TimeoutError, PlaywrightError):
             return False
         return True
 

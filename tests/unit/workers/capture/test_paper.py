@@ -70,3 +70,9 @@ def test_so_many_panels_fill_a_page_to_the_last_row(orientation: str, per_page: 
 
 def test_a_panel_is_never_flatter_than_grafana_lets_it_be() -> None:
     assert paper.rows_per_panel(paper.sheet("landscape", 3000), 500) == 3
+
+
+@pytest.mark.parametrize("width", [0.0, -1e6, 768.0, 1068.4, 1e6])
+def test_whatever_width_a_page_says_it_has_it_can_be_printed(width: float) -> None:
+    assert 0.1 <= paper.sheet("landscape", paper.bounded(width)).scale <= 2
+    assert abs(paper.bounded(1068.4) - 1068) < 1

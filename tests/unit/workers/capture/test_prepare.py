@@ -171,3 +171,17 @@ def test_the_zone_is_written_into_the_model_for_front_ends_that_read_no_other() 
 
 def test_without_a_zone_the_model_keeps_its_own() -> None:
     assert grid(timezone="utc")["timezone"] == "utc"
+
+
+@pytest.mark.parametrize(
+    ("panels", "count"),
+    [
+        (None, 0),
+        ([], 0),
+        ([{"type": "row"}, {"type": "stat"}, {"type": "text"}, "odd"], 2),
+        ([{"type": "stat", "repeat": "node"}, {"type": "text"}], 0),
+        ([{"type": "row", "repeat": "node"}, {"type": "text"}], 0),
+    ],
+)
+def test_what_may_repeat_no_times_makes_no_panel_certain(panels: Any, count: int) -> None:
+    assert prepare.certain_panels({"panels": panels}) == count

@@ -94,3 +94,11 @@ def test_cells_are_text_and_raw_values_are_plain() -> None:
     assert read.title == "T"
     assert read.rows == (("x" * told.CELL_LIMIT, "5"), ())
     assert read.raw == (("nan", "{'a': 1}"), (1.5, True))
+
+
+def test_there_are_only_so_many_places_to_cut_in_all_tables_together() -> None:
+    side = {"left": 0, "top": 0, "width": 9, "height": 9}
+    tall = side | {"cuts": list(range(told.CUTS_LIMIT - 5))}
+    found = told.measured({"width": 9, "boxes": [tall, tall, tall]})
+    assert found is not None
+    assert [len(box.cuts) for box in found.boxes] == [told.CUTS_LIMIT - 5, 5, 0]

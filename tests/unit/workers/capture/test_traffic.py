@@ -103,3 +103,17 @@ def test_what_a_page_makes_us_remark_has_bounds() -> None:
         made.forbidden(f"POST /{'x' * 1000}")
     assert len(made.remarks()) == 2 * traffic.REMARK_LIMIT
     assert max(len(remark) for remark in made.remarks()) < 250
+
+
+def test_how_often_a_dashboards_page_was_loaded_is_told_whatever_follows_its_uid() -> None:
+    made = Traffic()
+    for path in (
+        "/d/ab",
+        "/d/ab/_",
+        "/d/ab/a-slug",
+        "/d/abc/_",
+        "/d/x/_",
+        "/api/dashboards/uid/ab",
+    ):
+        made.records.append(Record("GET", path))
+    assert made.loads("/d/ab") == 3
