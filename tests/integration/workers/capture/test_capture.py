@@ -1088,7 +1088,7 @@ def test_what_never_answers_has_timed_out_and_the_rest_is_delivered(
     frontend: Frontend, program: Path
 ) -> None:
     with StandIn(frontend) as grafana:
-        browser = Browser(settings(grafana, render_timeout=1.5), program)
+        browser = Browser(settings(grafana, render_timeout=4), program)
         captured = capture(browser, "endless", formats=("pdf", "image"))
         assert states(captured.verdict) == {"ok": "ok", "never answers": "timed out"}
         assert captured.verdict.notes == (
