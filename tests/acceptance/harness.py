@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import httpx
 
+from deploy.local.grafana.server import StandIn
 from deploy.local.inbox import Inbox
 from deploy.local.stack import Stack
 
@@ -85,14 +86,26 @@ class Service:
 
 
 @contextmanager
-def serving(folder: Path, *, slots: int | None = None, **settings: str) -> Iterator[Service]:
+def serving(
+    folder: Path,
+    *,
+    slots: int | None = None,
+    grafana: StandIn | None = None,
+    **settings: str,
+) -> Iterator[Service]:
     """Run a stack that sends its mail to an inbox of the test's own.
 
-    `slots` are how many captures its worker takes at once.
+    `slots` are how many captures its worker takes at once; `grafana` takes the place of the
+    stack's own stand-in.
     """
     with Inbox(folder / "mail") as inbox:
         settings |= {"SMTP_PORT": str(inbox.port)}
         environ = clean_environ()
+        if grafana:
+            environ |= {
+                "BROADSHEET_GRAFANA_URL": grafana.url,
+                "BROADSHEET_GRAFANA_TOKEN": grafana.token,
+            }
         with Stack(folder / "log", environ=environ, settings=settings, slots=slots) as stack:
             service = Service(stack, inbox)
             yield service

@@ -8,16 +8,24 @@ from contextlib import suppress
 import psutil
 import pytest
 
+from deploy.local.grafana.server import StandIn
 from tests.acceptance.harness import Service, eventually, serving
 
 DRIVER, MAIN, RENDERER = "run-driver", "--remote-debugging-pipe", "--type=renderer"
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def grafana() -> Iterator[StandIn]:
+    """A stand-in in this process, which so knows when a page asks it for data."""
+    with StandIn() as stand_in:
+        yield stand_in
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory, grafana: StandIn) -> Iterator[Service]:
     """A stack with one pool child for captures, so that it is known which of them works."""
     folder = tmp_path_factory.mktemp("alone")
-    with serving(folder, slots=1, LEASE_SECONDS="3") as service:
+    with serving(folder, grafana=grafana, slots=1, LEASE_SECONDS="3") as service:
         yield service
 
 
@@ -45,11 +53,12 @@ def victims(service: Service, which: str) -> list[psutil.Process]:
 
 @pytest.mark.parametrize("which", ["renderer", "browser", "driver", "pool child"])
 def test_a_process_killed_in_mid_capture_costs_an_attempt_and_leaves_no_orphan(
-    alone: Service, which: str
+    alone: Service, grafana: StandIn, which: str
 ) -> None:
+    # Those of an earlier page end when their caller does.
+    eventually(lambda: not grafana.requests.queries_now, within=30, what="no page")
     report = alone.create(f"Without its {which}", "slow")
-    alone.wait_for(report, "rendering")
-    eventually(lambda: called(alone, RENDERER), within=30, what="a page")
+    eventually(lambda: grafana.requests.queries_now, within=60, what="a page that asks for data")
     before = browsers(alone)
 
     killed = victims(alone, which)
