@@ -9,7 +9,7 @@ import asyncio
 import io
 import math
 import time
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib import resources
 from typing import TypeVar
@@ -47,8 +47,9 @@ ROW_LIMIT = 100_000
 #: Cells of all tables of a dashboard together.
 CELL_LIMIT = 2_000_000
 EMPTY_HEIGHT = 200
-#: We load it once or twice, for two themes; Grafana perhaps once more.
-LOADS_LIMIT = 10
+#: We load it once, or twice for two themes. If it was loaded more often than that, that explains
+#: whatever else is wrong; from a limit on, nobody waits for anything else to go wrong.
+LOADS_EXPECTED, LOADS_LIMIT = 2, 10
 #: A PDF with more pages than this nobody reads, and joining them takes minutes.
 PAGE_LIMIT = 1000
 #: Some mail programs do not draw taller pictures.
@@ -208,8 +209,7 @@ def check_address(page: Page, url: str, gateway: Gateway) -> None:
     else `PageBroken`, also for a page that loads itself again and again.
     """
     wanted, found = urlsplit(url), urlsplit(page.url)
-    if (loads := _loads(url, gateway)) > LOADS_LIMIT:
-        raise PageBroken(f"The page loads itself again and again: {loads} times so far.")
+    check_loads(url, gateway, most=LOADS_LIMIT)
     same = origin(found) == origin(wanted)
     if same and (unquote(found.path) + "/").startswith(_home(url) + "/"):
         return
@@ -218,7 +218,13 @@ def check_address(page: Page, url: str, gateway: Gateway) -> None:
     where = found.path if same else page.url.partition("?")[0]
     if found.scheme == "chrome-error":
         where = "; ".join(gateway.traffic.remarks()) or "somewhere that did not answer"
-    raise PageBroken(f"The page left the dashboard by itself: {one_line(where)[:300]}")
+    raise PageBroken(f"The page left the dashboard: {one_line(where)[:300]}")
+
+
+def check_loads(url: str, gateway: Gateway, *, most: int = LOADS_EXPECTED) -> None:
+    """Raise `PageBroken` if the page was loaded more often than that: it does so itself."""
+    if (loads := _loads(url, gateway)) > most:
+        raise PageBroken(f"The page loads itself again and again: {loads} times so far.")
 
 
 async def wait_ready(
@@ -231,12 +237,14 @@ async def wait_ready(
     began: float,
     deadline: float,
     ready_at: dict[str, int],
+    check: Callable[[], None],
 ) -> tuple[Look, bool]:
     """Look until the page is through, twice in a row with everything drawn in between.
 
     Returns the last look and whether it was in time; past the deadline the caller captures what
     is there. `ready_at` collects when each panel was first seen ready, in milliseconds. `blank`
-    of the look are the charts that drew nothing although their data had come.
+    of the look are the charts that drew nothing although their data had come. `check` raises if it
+    knows why a page stays empty.
 
     Raises `FrontEndFailed` or `PageNotReady` when there is nothing to capture, `TooSlow`, and
     what `check_address` raises.
@@ -252,6 +260,8 @@ async def wait_ready(
                 ready_at.setdefault(str(panel.get("key")), elapsed)
         if look.state.get("frontEnd") == "failed":
             raise FrontEndFailed
+        if readiness.empty(look):
+            check()
         if readiness.ready(look):
             blank = await _drawn(page, scripts, patience)
             look = await look_at(page, scripts, gateway, expected=expected, patience=patience)
@@ -259,7 +269,10 @@ async def wait_ready(
                 return replace(look, blank=told.titles(blank)), True
         if time.monotonic() > deadline:
             if look.state.get("frontEnd") not in ("scenes", "legacy", "dom"):
-                raise PageNotReady(_why_not_up(look, _loads(url, gateway)))
+                alert = one_line(look.state.get("alert"))
+                raise PageNotReady(
+                    f"Grafana's page did not come up in time{f': {alert}' if alert else '.'}"
+                )
             return look, False
         await _pause(gateway)
 
@@ -279,13 +292,6 @@ def _home(url: str) -> str:
 
 def _loads(url: str, gateway: Gateway) -> int:
     return gateway.traffic.loads(_home(url).removeprefix(gateway.prefix))
-
-
-def _why_not_up(look: Look, loads: int) -> str:
-    why = one_line(look.state.get("alert"))
-    if loads > 2:
-        why = why or f"it loaded itself anew {loads - 1} times."
-    return "Grafana's page did not come up in time" + (f": {why}" if why else ".")
 
 
 async def _drawn(page: Page, scripts: Scripts, patience: float) -> object:

@@ -54,6 +54,11 @@ def ready(look: Look) -> bool:
     return not any(_waiting(panel, look) for panel in look.panels)
 
 
+def empty(look: Look) -> bool:
+    """Whether no panel is there, and nothing comes any more by itself."""
+    return not look.panels and look.idle and look.quiet >= QUIET
+
+
 def _waiting(panel: Mapping[str, Any], look: Look) -> bool:
     state = panel.get("state")
     if state in STATES:

@@ -9,11 +9,13 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 from playwright.async_api import BrowserContext, CDPSession, Page
+from playwright.async_api import Error as PlaywrightError
 
 from shared import log
 from shared.errors import (
@@ -183,6 +185,10 @@ async def take(request: CaptureRequest, tools: Tools, clock: Clock) -> Captured:
     )
     try:
         return await _outputs(visit, clock)
+    except (steps.PageNotReady, steps.TooSlow, PlaywrightError):
+        # That it was loaded anew meanwhile is why.
+        steps.check_loads(_address(visit, request.theme), gateway)
+        raise
     finally:
         await gateway.close()
 
@@ -191,12 +197,7 @@ async def _outputs(visit: Visit, clock: Clock) -> Captured:
     """Open the page, wait, and take what is wanted, in the order in which that is possible."""
     request, page, scripts = visit.request, visit.page, visit.scripts
     ready_at: dict[str, int] = {}
-    try:
-        look, in_time = await _opened(visit, request.theme, clock, ready_at)
-    except steps.PageNotReady:
-        # It may be for that very reason.
-        _check_traffic(visit.gateway, request.uid)
-        raise
+    look, in_time = await _opened(visit, request.theme, clock, ready_at)
     _check_traffic(visit.gateway, request.uid)
     _check_panels(visit, look)
     verdict = _judged(visit, look, in_time, ready_at)
@@ -322,6 +323,7 @@ async def _opened(
         began=navigated,
         deadline=navigated + min(request.timeout or settings.render_timeout, most),
         ready_at=ready_at,
+        check=partial(_check_traffic, visit.gateway, request.uid),
     )
     clock.lap("ready")
     logger.debug("capture.ready", dashboard=request.uid, theme=theme, in_time=in_time)

@@ -131,3 +131,13 @@ def test_settling_leaves_what_the_page_said_untouched() -> None:
     original = panel("loading")
     readiness.settled(look(original), in_time=False)
     assert original["state"] == "loading"
+
+
+def test_a_page_is_empty_when_nothing_is_there_and_nothing_comes() -> None:
+    def look(panels: list[Any], in_flight: int, quiet: float) -> Look:
+        return Look({"frontEnd": "scenes", "panels": panels}, in_flight, quiet, expected=1)
+
+    assert readiness.empty(look([], 0, readiness.QUIET))
+    assert not readiness.empty(look([], 0, readiness.QUIET - 0.1))
+    assert not readiness.empty(look([], 1, readiness.QUIET))
+    assert not readiness.empty(look([{"state": "ok"}], 0, readiness.QUIET))
