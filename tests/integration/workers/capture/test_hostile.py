@@ -16,7 +16,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,20 @@ def browser(running: StandIn, program: Path) -> Iterator[Browser]:
 
 
 @pytest.fixture
+def started(program: Path) -> Iterator[Callable[[Settings], Browser]]:
+    """Makes browsers of a test's own."""
+    made: list[Browser] = []
+
+    def start(settings: Settings) -> Browser:
+        made.append(Browser(settings, program))
+        return made[-1]
+
+    yield start
+    for browser in made:
+        browser.close()
+
+
+@pytest.fixture
 def grafana(running: StandIn) -> StandIn:
     running.requests.clear()
     running.faults.clear()
@@ -90,13 +104,14 @@ def grafana(running: StandIn) -> StandIn:
 @pytest.fixture(autouse=True)
 def _little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Some of these pages use up each time limit there is."""
-    monkeypatch.setattr(steps, "LOOK_TIMEOUT", 2.5)
-    monkeypatch.setattr(steps, "OUTPUT_TIMEOUT", 5.0)
-    monkeypatch.setattr(browsers, "CLOSE_TIMEOUT", 3.0)
+    monkeypatch.setattr(steps, "LOOK_TIMEOUT", 2.0)
+    monkeypatch.setattr(steps, "OUTPUT_TIMEOUT", 3.0)
+    monkeypatch.setattr(browsers, "CLOSE_TIMEOUT", 2.0)
+    monkeypatch.setattr(browsers, "PROBE_TIMEOUT", 2.0)
 
 
 def settings(grafana: StandIn, **more: Any) -> Settings:
-    chosen = {"grafana_url": grafana.url, "grafana_token": grafana.token, "render_timeout": 2.5}
+    chosen = {"grafana_url": grafana.url, "grafana_token": grafana.token, "render_timeout": 20}
     return Settings(**(chosen | more))
 
 
@@ -127,8 +142,10 @@ def running_in_the_page(code: str) -> str:
     return f"""<img alt="" src="data:," onerror="(0, eval)(atob('{encoded}'))">"""
 
 
-def capture(browser: Browser, uid: str, formats: tuple[str, ...] = NOTHING) -> Captured:
-    return browser.capture(CaptureRequest(uid=uid, at=AT, formats=formats))
+def capture(
+    browser: Browser, uid: str, formats: tuple[str, ...] = NOTHING, *, timeout: float = 0
+) -> Captured:
+    return browser.capture(CaptureRequest(uid=uid, at=AT, formats=formats, timeout=timeout))
 
 
 def attack(
@@ -138,14 +155,14 @@ def attack(
     *,
     formats: tuple[str, ...] = NOTHING,
     lasting: int = 0,
-    html: str = "",
+    timeout: float = 0,
 ) -> Captured:
     """Capture a dashboard with this code in a panel; `lasting` is how long another one loads."""
-    panels = [panel(1, delay=lasting), text_panel(html + running_in_the_page(code))]
+    panels = [panel(1, delay=lasting), text_panel(running_in_the_page(code))]
     grafana.add_dashboard({"uid": "hostile-one", "title": "Hostile one", "panels": panels})
     began = time.monotonic()
     try:
-        return capture(browser, "hostile-one", formats)
+        return capture(browser, "hostile-one", formats, timeout=timeout)
     finally:
         assert time.monotonic() - began < BOUND
 
@@ -160,10 +177,11 @@ def refused(browser: Browser, grafana: StandIn, code: str, **more: Any) -> Broad
 
 def assert_clean(browser: Browser) -> None:
     """The next capture knows nothing of what was before."""
-    captured = capture(browser, "small", ("csv",))
-    assert captured.verdict.complete
-    assert captured.verdict.remarks == ()
-    assert len(captured.tables) == 1
+    verdict = capture(browser, "small").verdict
+    assert verdict.complete
+    assert verdict.remarks == ()
+    assert len(verdict.panels) == 3
+    assert len(verdict.queries) == 3
 
 
 # It goes somewhere else
@@ -185,7 +203,7 @@ def test_a_page_that_goes_elsewhere_is_not_taken_for_the_dashboard(
 ) -> None:
     error = refused(browser, grafana, code, lasting=600)
     assert isinstance(error, PageBroken)
-    assert error.message.startswith("The page left the dashboard by itself: ")
+    assert error.message.startswith("The page left the dashboard: ")
     assert where in error.message
     assert_clean(browser)
 
@@ -194,8 +212,8 @@ def test_a_page_that_loads_itself_again_and_again_is_given_up(
     browser: Browser, grafana: StandIn
 ) -> None:
     error = refused(browser, grafana, "location.reload()")
-    assert isinstance(error, PageBroken | PageNotReady)
-    assert "it loaded itself anew" in error.message or "loads itself again" in error.message
+    assert isinstance(error, PageBroken)
+    assert error.message.startswith("The page loads itself again and again: ")
     assert_clean(browser)
 
 
@@ -207,18 +225,17 @@ def test_a_page_that_loads_itself_again_and_again_is_given_up(
     [
         "for (;;) {}",
         "(function again() { Promise.resolve().then(again); })()",
-        "for (;;) document.body.append(document.createElement('p'))",
     ],
-    ids=["loop", "microtasks", "elements"],
+    ids=["loop", "microtasks"],
 )
 def test_a_script_without_an_end_is_named_as_a_busy_page(
     browser: Browser, grafana: StandIn, code: str
 ) -> None:
-    error = refused(browser, grafana, code)
+    error = refused(browser, grafana, code, timeout=2)
     assert isinstance(error, PageNotReady | TooSlow)
     assert error.message in (
         "The page is busy with itself and does not answer.",
-        "Drawing the page took longer than 2.5 s.",
+        "Drawing the page took longer than 2 s.",
     )
     assert_clean(browser)
 
@@ -226,12 +243,11 @@ def test_a_script_without_an_end_is_named_as_a_busy_page(
 @pytest.mark.parametrize(
     ("code", "step"),
     [
-        ("requestAnimationFrame = setTimeout = () => 0", "Drawing the page"),
+        ("requestAnimationFrame = setTimeout = () => 0", "Drawing the page|Scrolling"),
         ("Promise.prototype.then = () => new Promise(() => {})", "Scrolling|Drawing the page"),
-        ("addEventListener('scroll', () => { for (;;); }, true)", "Scrolling|Taking the image"),
         ("addEventListener('beforeprint', () => { for (;;); })", "Printing the PDF"),
     ],
-    ids=["no clock", "no promise", "scroll", "print"],
+    ids=["no clock", "no promise", "print"],
 )
 def test_a_step_that_the_page_holds_up_is_named(
     browser: Browser, grafana: StandIn, code: str, step: str
@@ -250,7 +266,7 @@ def test_a_step_that_the_page_holds_up_is_named(
         }
     )
     with pytest.raises(TooSlow, match=rf"^({step}) took longer than"):
-        capture(browser, "hostile-tall", formats)
+        capture(browser, "hostile-tall", formats, timeout=2)
     assert_clean(browser)
 
 
@@ -285,7 +301,7 @@ def test_dialogs_are_answered_and_nobody_is_asked_before_a_page_is_left(
 def test_a_page_of_nothing_is_not_a_complete_dashboard(
     browser: Browser, grafana: StandIn, code: str
 ) -> None:
-    error = refused(browser, grafana, code)
+    error = refused(browser, grafana, code, timeout=3)
     assert isinstance(error, PageNotReady | PageUnreadable)
     assert "panels is to be seen" in error.message or (
         error.message.startswith(
@@ -317,7 +333,6 @@ def scene(body: str) -> str:
 @pytest.mark.parametrize(
     ("body", "named"),
     [
-        ("throw new Error('no scene')", "no scene"),
         ("return new Proxy({}, { get() { throw new Error('no\\nthing\\u0007') } })", "no"),
         (
             (
@@ -328,13 +343,13 @@ def scene(body: str) -> str:
         ),
         (
             (
-                "const one = () => ({ state: {}, isActive: true, forEachChild(f) { f(one()) } });"
-                "return one()"
+                "const one = () => ({ state: {}, isActive: true, forEachChild: (f) => f(one()) });"
+                " return one()"
             ),
             "Maximum call stack",
         ),
     ],
-    ids=["throws", "proxy", "endless", "bottomless"],
+    ids=["proxy", "endless", "bottomless"],
 )
 def test_a_scene_that_is_none_is_an_unreadable_page(
     browser: Browser, grafana: StandIn, body: str, named: str
@@ -364,23 +379,21 @@ def test_what_a_scene_says_is_cut_to_size(browser: Browser, grafana: StandIn) ->
     "code",
     [
         "Array.prototype.map = () => { throw new Error('poison') }",
-        "Array.prototype.push = () => { throw new Error('poison') }",
         "Document.prototype.querySelectorAll = () => { throw new Error('poison') }",
         "Object.defineProperty(Object.prototype, 'then', { get() { throw new Error('poison') } })",
     ],
-    ids=["map", "push", "querySelectorAll", "then"],
+    ids=["map", "querySelectorAll", "then"],
 )
 def test_a_poisoned_prototype_hurts_its_own_dashboard_only(
     browser: Browser, grafana: StandIn, code: str
 ) -> None:
-    try:
-        attack(browser, grafana, code, formats=("image",), lasting=300)
-    except (PageUnreadable, PageNotReady, TooSlow, GrafanaAway) as exc:
-        assert "browser went away" not in exc.message  # noqa: PT017 - it may as well go well
+    # Whether Grafana's own scripts live through it decides what it ends with, if with any error.
+    with suppress(PageUnreadable, PageNotReady, TooSlow):
+        attack(browser, grafana, code, formats=("image",), lasting=300, timeout=4)
     assert_clean(browser)
 
 
-@pytest.mark.parametrize("size", ["NaN", "-1e308", "1e308", "1e6"])
+@pytest.mark.parametrize("size", ["NaN", "1e308", "1e6"])
 def test_measures_that_cannot_be_are_no_reason_to_break(
     browser: Browser, grafana: StandIn, size: str
 ) -> None:
@@ -510,8 +523,7 @@ def test_no_way_leads_past_the_gateway(browser: Browser, grafana: StandIn, ears:
     assert ears.heard() == []
     assert grafana.requests.writes == []
     assert not any("x-webauth-user" in seen.headers for seen in grafana.requests)
-    past = list(grafana.requests.to("/api/past-"))
-    assert past == [], [seen.path for seen in past]
+    assert [seen.path for seen in grafana.requests.to("/api/past-")] == []
     refused_ones = {
         f"refused to change something: POST /api/past-{name}" for name in ("here", "worker")
     }
@@ -577,16 +589,16 @@ def test_nothing_is_left_for_the_next_dashboard_on_the_page(
 # It takes too much, or dies
 
 
-def test_a_page_that_fills_the_memory_is_ended(frontend: Frontend, program: Path) -> None:
-    with StandIn(frontend) as grafana:
-        browser = Browser(settings(grafana, browser_memory_mb=250), program)
-        code = """const kept = [];
-          setInterval(() => kept.push(new Uint8Array(2e7).fill(1)), 10)"""
-        error = refused(browser, grafana, code, lasting=20_000)
-        assert isinstance(error, PageTooLarge)
-        assert error.message.startswith("The page took more than 500 MB, 2 times")
-        assert_clean(browser)
-        browser.close()
+def test_a_page_that_fills_the_memory_is_ended(
+    grafana: StandIn, started: Callable[[Settings], Browser]
+) -> None:
+    browser = started(settings(grafana, browser_memory_mb=250))
+    code = """const kept = [];
+      setInterval(() => kept.push(new Uint8Array(2e7).fill(1)), 10)"""
+    error = refused(browser, grafana, code, lasting=20_000)
+    assert isinstance(error, PageTooLarge)
+    assert error.message.startswith("The page took more than 500 MB, 2 times")
+    assert_clean(browser)
 
 
 def below() -> list[psutil.Process]:
@@ -606,57 +618,104 @@ def called(words: str, others: set[psutil.Process]) -> list[psutil.Process]:
 DRIVER, MAIN, RENDERER = "run-driver", "--remote-debugging-pipe", "--type=renderer"
 
 
+@pytest.fixture(scope="module")
+def newer() -> Iterator[StandIn]:
+    """For what does not depend on the front-end."""
+    with StandIn("scenes") as grafana:
+        yield grafana
+
+
+@pytest.fixture(scope="module")
+def newer_browser(newer: StandIn, program: Path) -> Iterator[Browser]:
+    browser = Browser(settings(newer), program)
+    yield browser
+    browser.close()
+
+
 @pytest.mark.parametrize(
     ("words", "kind"),
     [(RENDERER, PageCrashed), (MAIN, BrowserCrashed), (DRIVER, BrowserCrashed)],
     ids=["renderer", "browser", "driver"],
 )
 def test_a_process_that_is_killed_is_named_and_replaced_and_leaves_no_other(
-    frontend: Frontend, program: Path, words: str, kind: type[BroadsheetError]
+    newer: StandIn,
+    started: Callable[[Settings], Browser],
+    words: str,
+    kind: type[BroadsheetError],
 ) -> None:
-    with StandIn(frontend) as grafana:
-        others = set(below())
-        browser = Browser(settings(grafana), program)
-        assert_clean(browser)
+    others = set(below())
+    browser = started(settings(newer))
+    assert_clean(browser)
 
-        def kill() -> None:
-            for process in called(words, others):
-                with suppress(psutil.Error):
-                    process.kill()
+    def kill() -> None:
+        for process in called(words, others):
+            with suppress(psutil.Error):
+                process.kill()
 
-        def kill_during_a_query() -> None:
-            while not grafana.requests.queries_now:
-                threading.Event().wait(0.01)
-            kill()
-
-        grafana.requests.clear()
-        killer = threading.Thread(target=kill_during_a_query)
-        killer.start()
-        with pytest.raises(kind):
-            attack(browser, grafana, "0", lasting=2000)
-        killer.join()
-        assert_clean(browser)
-
-        # While nothing runs here nobody hears of it; the next capture does not suffer for it.
+    def kill_during_a_query() -> None:
+        pause = threading.Event()
+        while not newer.requests.queries_now:
+            pause.wait(0.01)
         kill()
-        assert_clean(browser)
-        mine = set(below()) - others
-        browser.close()
-        _, alive = psutil.wait_procs(mine, timeout=10)
-        assert alive == []
 
+    killer = threading.Thread(target=kill_during_a_query)
+    killer.start()
+    with pytest.raises(kind):
+        attack(browser, newer, "0", lasting=5000)
+    killer.join()
+    assert_clean(browser)
 
-def test_a_name_that_nobody_knows_is_the_cause(program: Path, running: StandIn) -> None:
-    browser = Browser(settings(running, grafana_url="http://grafana.invalid:3000"), program)
-    with pytest.raises(GrafanaAway, match=r"does not answer at http://grafana\.invalid:3000: "):
-        capture(browser, "small")
+    # While nothing runs here nobody hears of it; the next capture does not suffer for it.
+    kill()
+    assert_clean(browser)
+    mine = set(below()) - others
     browser.close()
+    _, alive = psutil.wait_procs(mine, timeout=10)
+    assert alive == []
+
+
+@pytest.mark.parametrize("words", [DRIVER, MAIN], ids=["driver", "browser"])
+def test_what_hangs_is_ended_with_all_its_processes(
+    newer: StandIn, started: Callable[[Settings], Browser], words: str
+) -> None:
+    others = set(below())
+    browser = started(settings(newer))
+    assert_clean(browser)
+    first = set(below()) - others
+    for process in called(words, others):
+        process.suspend()
+    assert_clean(browser)
+    _, alive = psutil.wait_procs(first, timeout=10)
+    assert alive == []
+
+
+# Grafana's own faults
+
+
+def test_a_name_that_nobody_knows_is_the_cause(started: Callable[[Settings], Browser]) -> None:
+    nowhere = Settings(grafana_url="http://grafana.invalid", grafana_token="any")
+    with pytest.raises(GrafanaAway, match=r"does not answer at http://grafana\.invalid: .*[Nn]ame"):
+        capture(started(nowhere), "small")
+
+
+@pytest.mark.parametrize("path", ["/api/dashboards/uid/small", "/d/small"])
+def test_a_grafana_that_is_slow_is_not_waited_for_for_ever(
+    newer: StandIn, started: Callable[[Settings], Browser], path: str
+) -> None:
+    browser = started(settings(newer, grafana_timeout=1.5))
+    newer.faults.delay(path, 60, times=9)
+    began = time.monotonic()
+    with pytest.raises(GrafanaAway, match=r"within 1\.5 s"):
+        capture(browser, "small")
+    assert time.monotonic() - began < BOUND
+    newer.faults.clear()
+    assert_clean(browser)
 
 
 @pytest.mark.parametrize(
     ("path", "to", "kind", "message"),
     [
-        ("/d/small", "/", PageBroken, "The page left the dashboard by itself: /"),
+        ("/d/small", "/", PageBroken, "The page left the dashboard: /"),
         ("/d/small", "http://elsewhere.example/", GrafanaElsewhere, "blocked: elsewhere.example"),
     ],
 )
@@ -707,19 +766,15 @@ def test_a_refusal_is_told_in_grafanas_words(
     ],
 )
 def test_what_the_page_is_refused_after_the_worker_was_not_is_named(
-    program: Path, status: int, kind: type[BroadsheetError]
+    newer: StandIn, newer_browser: Browser, status: int, kind: type[BroadsheetError]
 ) -> None:
     # Only the newer front-end asks for dashboards by a route of its own.
-    with StandIn("scenes") as grafana:
-        browser = Browser(settings(grafana), program)
-        newer = {"uid": "newer", "title": "Newer", "panels": [panel(1)]}
-        grafana.add_dashboard(newer, through_apis=True)
-        grafana.faults.answer("/apis/dashboard.grafana.app", status, times=9)
-        with pytest.raises(kind):
-            capture(browser, "newer")
-        grafana.faults.clear()
-        assert_clean(browser)
-        browser.close()
+    newer.add_dashboard({"uid": "moved", "title": "Moved", "panels": [panel(1)]}, through_apis=True)
+    newer.faults.answer("/apis/dashboard.grafana.app", status, times=9)
+    with pytest.raises(kind):
+        capture(newer_browser, "moved")
+    newer.faults.clear()
+    assert_clean(newer_browser)
 
 
 def test_a_panel_that_crashed_and_one_that_never_ends_are_told_from_the_others(
@@ -729,7 +784,7 @@ def test_a_panel_that_crashed_and_one_that_never_ends_are_told_from_the_others(
     endless = panel(3) | {"targets": [{"refId": "A", "scenarioId": "never"}]}
     panels = [panel(1), endless, text_panel(crash) | {"title": "Crashed"}]
     grafana.add_dashboard({"uid": "crashed", "title": "Crashed", "panels": panels})
-    verdict = capture(browser, "crashed").verdict
+    verdict = capture(browser, "crashed", timeout=4).verdict
     assert {one.title: (one.state, one.message) for one in verdict.panels} == {
         "Panel 1": ("ok", ""),
         "Panel 3": ("timed out", "still loading at the deadline"),
