@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from beat.plan import Plan, plan
 from shared import log, reports, runs
 from shared.db import Connection
-from shared.reports import EXPIRED, SCHEDULED, Report
-from shared.runs import NewRun
-from shared.spec import RunSpec
-from shared.tasks import Ring
+from shared.reports import EXPIRED, SCHEDULED, Due
+from shared.runs import NewSlot
 
 logger = log.get(__name__)
 
@@ -27,88 +27,100 @@ OVERLAP = "The previous run of this report was not rendered yet."
 UNCOMPUTABLE = "The report could not be computed ({error}); it is tried again in an hour."
 
 
-def claim_batch(
-    conn: Connection, now: dt.datetime, catchup: dt.timedelta
-) -> tuple[int, list[Ring]]:
-    """Claim up to `BATCH` due reports; return their number and the rings to send after commit.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How late a slot may be run, and how long its run may take until it is rendered."""
+
+    catchup: dt.timedelta
+    #: Seconds.
+    lifetime: float
+
+
+def claim_batch(conn: Connection, now: dt.datetime, patience: Patience) -> int:
+    """Claim up to `BATCH` due reports; return their number.
 
     Any number of beats may do so at once: `SKIP LOCKED` shares the reports out, and the unique
     slot of a run stops whatever would come twice. A report that cannot be computed is told of
-    in its history and stops no other.
+    in its history and stops no other. Nothing but the rule is read here: what a run makes is
+    taken from the report at its admission, or frozen by the edit that comes before.
     """
     due = reports.lock_due(conn, limit=BATCH)
     if not due:
-        return 0, []
+        return 0
     busy = runs.rendering_among(conn, [report.id for report in due])
-    news: list[NewRun] = []
+    news: list[NewSlot] = []
     moved: list[tuple[int, dt.datetime | None, str]] = []
     for report in due:
-        slot = report.next_run_at or now
         try:
-            decided = plan(report.schedule, slot, now, catchup)
-            news += list(_runs(report, slot, decided, busy=report.id in busy))
+            decided = plan(report.schedule, report.next_run_at, now, patience.catchup)
         except Exception as exc:
             logger.exception("report.uncomputable", report_id=report.id)
-            news.append(_untold(report, slot, UNCOMPUTABLE.format(error=repr(exc)[:300])))
+            cause = UNCOMPUTABLE.format(error=repr(exc)[:300])
+            news.append(_slot(report, report.next_run_at, state="missed", cause=cause))
             moved.append((report.id, now + POISONED, SCHEDULED))
             continue
+        news += _slots(report, decided, busy=report.id in busy)
         state = SCHEDULED if decided.next_run_at else EXPIRED
         moved.append((report.id, decided.next_run_at, state))
-    made = runs.insert_many(conn, news)
+    made = runs.insert_slots(conn, news, lifetime=patience.lifetime)
     reports.advance(conn, moved)
     for run in made:
-        logger.info(
-            "slot.claimed",
-            report_id=run.report_id,
-            run_id=run.id,
-            slot=run.scheduled_for.isoformat(),
-            state=run.state,
-        )
-    return len(due), [ring for run in made for ring in run.rings]
+        if run["state"] != "queued":
+            logger.error(
+                "report.not_sent",
+                report_id=run["report_id"],
+                run_id=run["id"],
+                slot=run["scheduled_for"].isoformat(),
+                state=run["state"],
+                cause=run["cause"],
+            )
+    logger.info("slots.claimed", reports=len(due), runs=len(made))
+    return len(due)
 
 
-def _runs(report: Report, due: dt.datetime, decided: Plan, *, busy: bool) -> Iterator[NewRun]:
+def _slots(report: Due, decided: Plan, *, busy: bool) -> Iterator[NewSlot]:
     """Write a plan down as rows: what was missed, then what is to be run."""
     for position, slot in enumerate(decided.missed):
         cause = MISSED if decided.slot else TOO_LATE
         if position == 0 and decided.more_missed:
-            cause = MORE_MISSED.format(since=due)
-        yield _run(report, slot, late=True, state="missed", cause=cause)
+            cause = MORE_MISSED.format(since=report.next_run_at)
+        yield _slot(report, slot, state="missed", cause=cause)
     if decided.slot and busy:
-        yield _run(report, decided.slot, late=decided.late, state="skipped", cause=OVERLAP)
+        yield _slot(report, decided.slot, state="skipped", cause=OVERLAP)
     elif decided.slot:
-        yield _run(report, decided.slot, late=decided.late)
+        yield _slot(report, decided.slot, aside=_aside(report, decided))
 
 
-def _run(
-    report: Report,
+def _slot(
+    report: Due,
     slot: dt.datetime,
     *,
-    late: bool,
+    aside: float = 0.0,
     state: str = "queued",
     cause: str | None = None,
-) -> NewRun:
-    return NewRun(
+) -> NewSlot:
+    return NewSlot(
         org_id=report.org_id,
         report_id=report.id,
         report_revision=report.revision,
-        kind=runs.SCHEDULE,
         scheduled_for=slot,
-        spec=report.spec(late=late),
+        aside=aside,
         state=state,
         cause=cause,
     )
 
 
-def _untold(report: Report, slot: dt.datetime, cause: str) -> NewRun:
-    """Return the row of a slot that cannot even be described."""
-    return NewRun(
-        org_id=report.org_id,
-        report_id=report.id,
-        report_revision=report.revision,
-        kind=runs.SCHEDULE,
-        scheduled_for=slot,
-        spec=RunSpec(name=report.name, dashboards=()),
-        state="missed",
-        cause=cause,
-    )
+def _aside(report: Due, decided: Plan) -> float:
+    """Return how many seconds after its slot a run may begin, where its report spreads them.
+
+    A hash, not a random number: the same at every attempt, by every beat, and other reports
+    have others. Never as late as the next slot.
+    """
+    window = report.spread
+    if not window or decided.slot is None:
+        return 0.0
+    if decided.next_run_at is not None:
+        window = min(window, (decided.next_run_at - decided.slot).total_seconds())
+    text = f"{report.id} {decided.slot.timestamp()}"
+    digest = hashlib.sha256(text.encode()).digest()
+    return window * int.from_bytes(digest[:6]) / 2**48

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from shared import schedule
 from shared.schedule import Schedule
 
-#: Later than this is late, and the mail says so.
-PUNCTUAL = dt.timedelta(seconds=60)
 #: How many missed slots are written down one by one.
 MISSED_ROWS = 50
 
@@ -23,7 +21,6 @@ class Plan:
     """
 
     slot: dt.datetime | None
-    late: bool
     missed: Sequence[dt.datetime]
     more_missed: bool
     next_run_at: dt.datetime | None
@@ -39,12 +36,13 @@ def plan(rule: Schedule, due: dt.datetime, now: dt.datetime, catchup: dt.timedel
     following = schedule.next_after(rule, now)
     latest = schedule.latest_until(rule, now)
     if latest is None or latest < due:
-        return Plan(None, late=False, missed=(), more_missed=False, next_run_at=following)
+        return Plan(None, missed=(), more_missed=False, next_run_at=following)
     just_before = dt.timedelta(microseconds=1)
-    passed = schedule.slots_between(rule, due - just_before, latest - just_before, MISSED_ROWS + 1)
+    passed: list[dt.datetime] = []
+    if latest > due:
+        before = latest - just_before
+        passed = schedule.slots_between(rule, due - just_before, before, MISSED_ROWS + 1)
     missed, more = passed[-MISSED_ROWS:], len(passed) > MISSED_ROWS
     if now - latest > catchup:
-        return Plan(None, late=True, missed=[*missed, latest], more_missed=more,
-                    next_run_at=following)  # fmt: skip
-    return Plan(latest, late=now - latest > PUNCTUAL, missed=missed, more_missed=more,
-                next_run_at=following)  # fmt: skip
+        return Plan(None, missed=[*missed, latest], more_missed=more, next_run_at=following)
+    return Plan(latest, missed=missed, more_missed=more, next_run_at=following)

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 from celery.beat import Scheduler
 
-from beat.tick import LONGEST_SLEEP, run_tick
+from beat.tick import LONGEST_SLEEP, Memory, run_tick
 from shared import db, log, reports
 from shared.db import Connection, Pool
 from shared.errors import DatabaseAway
@@ -28,6 +28,7 @@ class ReportScheduler(Scheduler):  # type: ignore[misc]  # Celery has no annotat
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._pool: Pool | None = None
         self._listener: Connection | None = None
+        self._memory = Memory()
         super().__init__(*args, **kwargs)
 
     @property
@@ -43,7 +44,7 @@ class ReportScheduler(Scheduler):  # type: ignore[misc]  # Celery has no annotat
         """Do one tick and wait; return 0, since the waiting is done."""
         try:
             pool = self._pool or self._open()
-            self._wait(run_tick(pool, Bell(self.app), self.settings))
+            self._wait(run_tick(pool, Bell(self.app), self.settings, self._memory))
         except DatabaseAway as exc:
             logger.error("beat.database_away", error=exc.message)  # noqa: TRY400 - a traceback says nothing here
             time.sleep(LONGEST_SLEEP)

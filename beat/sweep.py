@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
+from dataclasses import dataclass
 
-from shared import db, log, runs, setbacks, tasks
+from shared import captures, db, documents, log, reports, runs, setbacks, tasks
 from shared.db import Pool
 from shared.errors import LostLease
 from shared.queue import Bell
@@ -14,12 +16,21 @@ logger = log.get(__name__)
 BATCH = 200
 #: Who asked for an export has fetched it by then.
 EXPORTS_KEPT = dt.timedelta(days=1)
+#: Seconds between two looks for what is not urgent.
+CHORES_EVERY = 60.0
+
+NO_TURN = "No worker was free for it before its deadline; the pool of capture workers is too small."
+NOT_RENDERED = "It was not rendered before its deadline."
 
 
 def ring_again(pool: Pool, bell: Bell) -> int:
     """Ring for tasks whose message was never sent or must be lost; return how many were."""
+    if bell.forgot():
+        with db.transaction(pool) as conn:
+            lost = tasks.ring_all(conn)
+        logger.warning("bell.broker_lost_all", tasks=lost)
     with db.transaction(pool) as conn:
-        unheard = tasks.take_unheard(conn, limit=BATCH)
+        unheard = [ring for kind in tasks.KINDS for ring in tasks.take_unheard(conn, kind)]
     if not unheard:
         return 0
     rung = bell.ring(unheard)
@@ -39,13 +50,16 @@ def reap(pool: Pool, *, max_attempts: int) -> int:
     """
     with db.transaction(pool) as conn:
         found = tasks.expired(conn, limit=BATCH)
-    return sum(_reap_one(pool, *item, max_attempts=max_attempts) for item in found)
+    return sum(_reap_one(pool, task_id, max_attempts=max_attempts) for task_id in found)
 
 
-def _reap_one(pool: Pool, task_id: int, run_id: int, *, max_attempts: int) -> bool:
+def _reap_one(pool: Pool, task_id: int, *, max_attempts: int) -> bool:
     try:
         with db.transaction(pool) as conn:
-            runs.lock(conn, run_id)
+            claim = tasks.claim_of(conn, task_id)
+            if claim is None:
+                return False
+            setbacks.lock(conn, claim)
             claim = tasks.take_expired(conn, task_id)
             if claim is None:
                 return False
@@ -63,7 +77,44 @@ def _reap_one(pool: Pool, task_id: int, run_id: int, *, max_attempts: int) -> bo
     return True
 
 
-def tidy(pool: Pool) -> int:
-    """Delete exports of yesterday; return how many."""
+def give_up_overdue(pool: Pool) -> int:
+    """End the runs that were not rendered before their deadline, visibly; return how many."""
     with db.transaction(pool) as conn:
-        return runs.forget_exports(conn, older_than=EXPORTS_KEPT, limit=BATCH)
+        overdue = runs.lock_overdue(conn, limit=BATCH)
+        for run in overdue:
+            state, cause = ("missed", NO_TURN) if run["waited"] else ("failed", NOT_RENDERED)
+            runs.finish(conn, run["id"], state, cause)
+    for run in overdue:
+        logger.error(
+            "report.not_sent",
+            report_id=run["report_id"],
+            run_id=run["id"],
+            cause=NO_TURN if run["waited"] else NOT_RENDERED,
+        )
+    return len(overdue)
+
+
+@dataclass(slots=True)
+class Chores:
+    """What one beat remembers of its chores: when they are due, and how far it has recomputed."""
+
+    due: float = 0.0
+    #: The last report whose slot was looked at; None once all were, by this process.
+    recomputed: int | None = 0
+
+
+def do_chores(pool: Pool, chores: Chores) -> None:
+    """Recompute slots of another tzdata, put away what nobody needs; a batch of each at most."""
+    if chores.recomputed is not None:
+        with db.transaction(pool) as conn:
+            chores.recomputed = reports.recompute(
+                conn, db.clock(conn), after=chores.recomputed, limit=BATCH
+            )
+    with db.transaction(pool) as conn:
+        captures.fail_unwanted(conn)
+    if time.monotonic() < chores.due:
+        return
+    chores.due = time.monotonic() + CHORES_EVERY
+    with db.transaction(pool) as conn:
+        documents.drop_stray_parts(conn)
+        runs.forget_exports(conn, older_than=EXPORTS_KEPT, limit=BATCH)

@@ -1,4 +1,4 @@
-"""One tick of beat: claim what is due, ring for it, ring again for what was lost, reap.
+"""One tick of beat: claim what is due, admit what may begin, ring, reap, tidy.
 
 Everything that decides is in the database: any number of beats may tick at once, and one that
 is killed at any point leaves nothing that the next tick of another does not find.
@@ -7,9 +7,12 @@ is killed at any point leaves nothing that the next tick of another does not fin
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import dataclass, field
 
 from beat import claim, sweep
-from shared import db, log, queue, reports, tasks
+from beat.claim import Patience
+from shared import admission, db, log, queue, reports, tasks
+from shared.admission import Turn
 from shared.db import Pool
 from shared.queue import Bell
 from shared.settings import Settings
@@ -19,34 +22,89 @@ logger = log.get(__name__)
 #: Beat never sleeps longer: an edit's wake-up call can be lost.
 LONGEST_SLEEP = 1.0
 SHORTEST_SLEEP = 0.05
+#: The pause where more waits than the workers have room for.
+FULL_SLEEP = 0.2
 #: Reports of one tick at most, so that ringing and reaping get their turn in a rush.
 BATCHES = 20
+#: Clocks that differ by so many seconds are worth a warning; by more, nothing is claimed: what
+#: is sent years too early because a clock jumped cannot be taken back.
+SKEW_WARNED, SKEW_REFUSED = 2.0, 30.0
 
 
-def run_tick(pool: Pool, bell: Bell, settings: Settings) -> float:
+@dataclass(slots=True)
+class Memory:
+    """What one beat remembers from tick to tick; nothing is lost with it."""
+
+    turn: Turn = field(default_factory=Turn)
+    chores: sweep.Chores = field(default_factory=sweep.Chores)
+    skewed: bool = False
+
+
+def run_tick(pool: Pool, bell: Bell, settings: Settings, memory: Memory) -> float:
     """Do what is due; return the seconds after which something may be due again.
 
     Raises `DatabaseAway` when the database cannot be reached.
     """
-    claim_due(pool, bell, dt.timedelta(seconds=settings.catchup_seconds))
+    if clocks_agree(pool, dt.datetime.now(dt.UTC), memory):
+        claim_due(pool, settings)
+    full = admit_waiting(pool, bell, settings, memory.turn)
     sweep.ring_again(pool, bell)
     sweep.reap(pool, max_attempts=settings.max_attempts)
-    sweep.tidy(pool)
-    return seconds_to_next(pool)
+    sweep.give_up_overdue(pool)
+    sweep.do_chores(pool, memory.chores)
+    return FULL_SLEEP if full else seconds_to_next(pool)
 
 
-def claim_due(pool: Pool, bell: Bell, catchup: dt.timedelta) -> int:
+def clocks_agree(pool: Pool, here: dt.datetime, memory: Memory) -> bool:
+    """Say whether slots may be claimed: the database's clock is about what it is `here`.
+
+    The database's clock decides what is due, so that beats cannot disagree; if it jumped ahead,
+    all that is due until then would go out at once.
+    """
+    with db.transaction(pool) as conn:
+        there = db.clock(conn)
+    skew = (there - here).total_seconds()
+    agree = abs(skew) <= SKEW_REFUSED
+    if not agree:
+        logger.error(
+            "clock.refused",
+            seconds=round(skew, 1),
+            advice="Nothing is claimed until the clocks of beat and database agree.",
+        )
+    elif abs(skew) > SKEW_WARNED and not memory.skewed:
+        logger.warning("clock.skewed", seconds=round(skew, 1))
+    memory.skewed = abs(skew) > SKEW_WARNED
+    return agree
+
+
+def claim_due(pool: Pool, settings: Settings) -> int:
     """Turn due reports into runs, batch after batch; return how many reports were claimed."""
+    patience = Patience(
+        catchup=dt.timedelta(seconds=settings.catchup_seconds), lifetime=settings.run_timeout
+    )
     total = 0
     for _ in range(BATCHES):
         with db.transaction(pool) as conn:
-            number, rings = claim.claim_batch(conn, db.clock(conn), catchup)
-        # After the commit: a message must never be there before its row.
-        queue.announce(pool, bell, rings)
+            number = claim.claim_batch(conn, db.clock(conn), patience)
         total += number
         if number < claim.BATCH:
             break
     return total
+
+
+def admit_waiting(pool: Pool, bell: Bell, settings: Settings, turn: Turn) -> bool:
+    """Admit as many waiting runs as workers will soon have room for, the organisations in turn.
+
+    Returns whether there may be more.
+    """
+    with db.transaction(pool) as conn:
+        most = settings.grafana_captures
+        room = tasks.window(conn, tasks.RENDER, most=most) - tasks.waiting(conn, tasks.RENDER)
+        admitted = admission.lock_waiting(conn, turn, room=room) if room > 0 else []
+        rings = admission.admit(conn, admitted)
+    # After the commit: a message must never be there before its row.
+    queue.announce(pool, bell, rings)
+    return room <= 0 or len(admitted) >= room
 
 
 def seconds_to_next(pool: Pool) -> float:

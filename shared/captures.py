@@ -1,14 +1,21 @@
-"""Captures: one dashboard of a run each, and what came of it."""
+"""Captures: one dashboard each, rendered once for all runs that share it, and what came of it.
+
+Runs share a capture when everything that shapes it is equal (`CaptureSpec.key`) and it had not
+begun at their slot: so it is never older than the run, and nobody has to ask Grafana for the
+dashboard's version. Whoever settles a capture locks it first and then its runs (`runs.lock_sharing`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import datetime as dt
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from psycopg.types.json import Json
+from psycopg.types.json import Json, Jsonb
 
 from shared.db import Connection
+from shared.spec import CaptureSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,38 +23,120 @@ class Capture:
     """A row of `capture`; `timings` are milliseconds per stage."""
 
     id: int
-    run_id: int
-    position: int
+    org_id: int
+    spec: CaptureSpec
     state: str
     cause: str | None
     facts: Mapping[str, Any]
     verdict: Mapping[str, Any] | None
     timings: Mapping[str, Any]
     attempts: int
+    started_at: dt.datetime | None
 
 
-COLUMNS = "id, run_id, position, state, cause, facts, verdict, timings, attempts"
+COLUMNS = ", ".join(
+    f"capture.{name}"
+    for name in ("id", "org_id", "spec", "state", "cause", "facts", "verdict", "timings",
+                 "attempts", "started_at")
+)  # fmt: skip
+
+
+def _from_row(row: Mapping[str, Any]) -> Capture:
+    return Capture(**{**row, "spec": CaptureSpec.from_json(row["spec"])})
 
 
 def get(conn: Connection, capture_id: int) -> Capture | None:
     """Return the capture, or None."""
     row = conn.execute(f"SELECT {COLUMNS} FROM capture WHERE id = %s", [capture_id]).fetchone()
-    return Capture(**row) if row else None
+    return _from_row(row) if row else None
 
 
 def of_run(conn: Connection, run_id: int) -> list[Capture]:
-    """Return the captures of a run in page order."""
+    """Return the captures of a run in page order; one that it shows twice comes twice."""
     rows = conn.execute(
-        f"SELECT {COLUMNS} FROM capture WHERE run_id = %s ORDER BY position", [run_id]
+        f"SELECT {COLUMNS} FROM run_capture JOIN capture ON capture.id = run_capture.capture_id "
+        "WHERE run_capture.run_id = %s ORDER BY run_capture.position",
+        [run_id],
     )
-    return [Capture(**row) for row in rows]
+    return [_from_row(row) for row in rows]
+
+
+OPEN = """
+SELECT id, key, started_at FROM capture
+ WHERE key = ANY(%s) AND state IN ('queued', 'rendering') ORDER BY id FOR KEY SHARE
+"""
+
+
+def lock_open(conn: Connection, keys: Sequence[str]) -> list[tuple[int, str, dt.datetime | None]]:
+    """Return `(id, key, started at)` of the captures with these keys that have not ended.
+
+    Until the transaction ends they do not end either, so that runs can be linked to them.
+    """
+    rows = conn.execute(OPEN, [list(keys)])
+    return [(row["id"], row["key"], row["started_at"]) for row in rows]
+
+
+INSERT = """
+INSERT INTO capture (org_id, key, spec)
+SELECT * FROM unnest(%(orgs)s::bigint[], %(keys)s::text[], %(specs)s::jsonb[])
+RETURNING id
+"""
+
+
+def insert_many(conn: Connection, news: Sequence[tuple[int, str, CaptureSpec]]) -> list[int]:
+    """Store captures, each given as `(org id, key, spec)`; return their ids in that order."""
+    rows = conn.execute(
+        INSERT,
+        {
+            "orgs": [org_id for org_id, _, _ in news],
+            "keys": [key for _, key, _ in news],
+            "specs": [Jsonb(spec.to_json()) for _, _, spec in news],
+        },
+    )
+    return sorted(row["id"] for row in rows)
+
+
+LINK = """
+INSERT INTO run_capture (run_id, position, capture_id)
+SELECT * FROM unnest(%(runs)s::bigint[], %(positions)s::int[], %(captures)s::bigint[])
+"""
+
+
+def link(conn: Connection, links: Sequence[tuple[int, int, int]]) -> None:
+    """Say which runs use which captures: `(run id, position, capture id)`."""
+    conn.execute(
+        LINK,
+        {
+            "runs": [item[0] for item in links],
+            "positions": [item[1] for item in links],
+            "captures": [item[2] for item in links],
+        },
+    )
+
+
+def lock(conn: Connection, capture_id: int) -> None:
+    """Lock the capture, before its runs, tasks and documents are changed in this transaction.
+
+    Every transaction that settles something goes capture, runs, task, then the rest: with one
+    order for all, two of them wait for each other and never in a circle.
+    """
+    conn.execute("SELECT 1 FROM capture WHERE id = %s FOR UPDATE", [capture_id])
+
+
+def lock_of_run(conn: Connection, run_id: int) -> None:
+    """Lock all captures of a run."""
+    conn.execute(
+        "SELECT 1 FROM capture WHERE id IN "
+        "(SELECT capture_id FROM run_capture WHERE run_id = %s) ORDER BY id FOR UPDATE",
+        [run_id],
+    )
 
 
 def start(conn: Connection, capture_id: int, attempt: int) -> None:
     """Queued → rendering; `cause` keeps what the previous attempt failed of."""
     conn.execute(
-        "UPDATE capture SET state = 'rendering', attempts = %s WHERE id = %s "
-        "AND state IN ('queued', 'rendering')",
+        "UPDATE capture SET state = 'rendering', attempts = %s, started_at = clock_timestamp() "
+        "WHERE id = %s AND state IN ('queued', 'rendering')",
         [attempt, capture_id],
     )
 
@@ -55,7 +144,8 @@ def start(conn: Connection, capture_id: int, attempt: int) -> None:
 def again(conn: Connection, capture_id: int, cause: str) -> None:
     """Rendering → queued, noting why this attempt came to nothing."""
     conn.execute(
-        "UPDATE capture SET state = 'queued', cause = %s WHERE id = %s AND state = 'rendering'",
+        "UPDATE capture SET state = 'queued', cause = %s, started_at = NULL "
+        "WHERE id = %s AND state = 'rendering'",
         [cause, capture_id],
     )
 
@@ -91,22 +181,34 @@ def failed(conn: Connection, capture_id: int, cause: str) -> None:
     )
 
 
-def fail_open(conn: Connection, run_id: int) -> None:
-    """End the captures of a run that has failed for another's sake."""
+UNWANTED = "No run needs this dashboard any more."
+
+FAIL_UNWANTED = """
+WITH unwanted AS (
+    SELECT capture.id FROM capture LEFT JOIN task ON task.capture_id = capture.id
+     WHERE capture.state IN ('queued', 'rendering') AND task.lease_until IS NULL
+       AND NOT EXISTS (
+           SELECT FROM run_capture JOIN run ON run.id = run_capture.run_id
+            WHERE run_capture.capture_id = capture.id AND run.state IN ('queued', 'rendering')
+       )
+     ORDER BY capture.id FOR UPDATE OF capture SKIP LOCKED
+), dropped AS (
+    DELETE FROM task USING unwanted WHERE task.capture_id = unwanted.id
+)
+UPDATE capture SET state = 'failed', cause = coalesce(cause, %s)
+  FROM unwanted WHERE capture.id = unwanted.id
+"""
+
+
+def fail_unwanted(conn: Connection) -> int:
+    """End the captures that no worker has and whose runs have all ended; return how many."""
+    return conn.execute(FAIL_UNWANTED, [UNWANTED]).rowcount
+
+
+def forget_unused(conn: Connection, capture_ids: Sequence[int]) -> None:
+    """Delete those of the captures that no run refers to any more."""
     conn.execute(
-        "UPDATE capture SET state = 'failed', cause = coalesce(cause, %s) "
-        "WHERE run_id = %s AND state IN ('queued', 'rendering')",
-        ["The run ended before this dashboard was captured.", run_id],
+        "DELETE FROM capture WHERE id = ANY(%s) AND state IN ('done', 'failed') AND NOT EXISTS "
+        "(SELECT FROM run_capture WHERE run_capture.capture_id = capture.id)",
+        [list(capture_ids)],
     )
-
-
-def all_done(conn: Connection, run_id: int) -> bool:
-    """Say whether every capture of the run is done.
-
-    To be called with the run's row locked (`runs.lock`): of two workers that finish the last
-    two captures at once, the second then sees the first one's result, and one of them goes on.
-    """
-    row = conn.execute(
-        "SELECT bool_and(state = 'done') AS done FROM capture WHERE run_id = %s", [run_id]
-    ).fetchone()
-    return bool(row and row["done"])

@@ -49,17 +49,15 @@ def insert(
     conn: Connection, run_id: int, recipients: tuple[str, ...], *, domain: str, lane: str
 ) -> list[Ring]:
     """Add a delivery with its task for each recipient; return the rings to send after commit."""
-    rings = []
+    made = []
     for recipient in dict.fromkeys(recipients):
         row = conn.execute(
             "INSERT INTO delivery (run_id, recipient, message_id) VALUES (%s, %s, %s) "
             "ON CONFLICT DO NOTHING RETURNING id",
             [run_id, recipient, message_id(run_id, recipient, domain)],
         ).fetchone()
-        if row:
-            ring = tasks.insert(conn, "deliver", run_id, lane=lane, delivery_id=row["id"])
-            rings += [ring] if ring else []
-    return rings
+        made += [row["id"]] if row else []
+    return tasks.insert_deliveries(conn, run_id, made, lane)
 
 
 def get(conn: Connection, delivery_id: int) -> Delivery | None:

@@ -23,10 +23,13 @@ MEDIA_TYPES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """A stored file without its bytes. `capture_id` is set for a part that is not shown."""
+    """A stored file without its bytes.
+
+    It belongs to a run; or, as raw output that is not shown, to a capture (`capture_id`).
+    """
 
     id: int
-    run_id: int
+    run_id: int | None
     capture_id: int | None
     kind: str
     name: str
@@ -38,16 +41,24 @@ class Document:
 COLUMNS = "id, run_id, capture_id, kind, name, media_type, size, sha256"
 
 
-def put(
+def put(conn: Connection, run_id: int, kind: str, name: str, content: bytes) -> int:
+    """Store a file of a run and return its id."""
+    return _put(conn, run_id, None, kind, name, content)
+
+
+def put_part(conn: Connection, capture_id: int, kind: str, name: str, content: bytes) -> None:
+    """Store raw output of a capture."""
+    _put(conn, None, capture_id, kind, name, content)
+
+
+def _put(
     conn: Connection,
-    run_id: int,
+    run_id: int | None,
+    capture_id: int | None,
     kind: str,
     name: str,
     content: bytes,
-    *,
-    capture_id: int | None = None,
 ) -> int:
-    """Store a file and return its id."""
     row = conn.execute(
         "INSERT INTO document (run_id, capture_id, kind, name, media_type, size, sha256, content) "
         "VALUES (%s, %s, %s, %s, %s, %s, %s, %s) RETURNING id",
@@ -94,9 +105,41 @@ def content(conn: Connection, document_id: int) -> bytes:
     return bytes(row["content"])
 
 
+DROP_PARTS = """
+DELETE FROM document WHERE capture_id IN (
+    SELECT mine.capture_id FROM run_capture AS mine WHERE mine.run_id = %(run_id)s
+       AND NOT EXISTS (
+           SELECT FROM run_capture AS other JOIN run ON run.id = other.run_id
+            WHERE other.capture_id = mine.capture_id AND run.id <> %(run_id)s
+              AND run.state IN ('queued', 'rendering')
+       )
+)
+"""
+
+
 def drop_parts(conn: Connection, run_id: int) -> None:
-    """Delete the raw output of a run's captures: documents are made of it, or never will be."""
-    conn.execute("DELETE FROM document WHERE run_id = %s AND capture_id IS NOT NULL", [run_id])
+    """Delete the raw output of a run's captures, but for what another run still waits for.
+
+    Of two runs that end at once, each may leave it to the other; `drop_stray_parts` is for that.
+    """
+    conn.execute(DROP_PARTS, {"run_id": run_id})
+
+
+DROP_STRAY_PARTS = """
+DELETE FROM document WHERE capture_id IN (
+    SELECT DISTINCT document.capture_id FROM document WHERE document.capture_id IS NOT NULL
+       AND NOT EXISTS (
+           SELECT FROM run_capture JOIN run ON run.id = run_capture.run_id
+            WHERE run_capture.capture_id = document.capture_id
+              AND run.state IN ('queued', 'rendering')
+       )
+)
+"""
+
+
+def drop_stray_parts(conn: Connection) -> int:
+    """Delete raw output that no run under way can use; return how many files that were."""
+    return conn.execute(DROP_STRAY_PARTS).rowcount
 
 
 def drop_of_capture(conn: Connection, capture_id: int) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import celery
 from celery.exceptions import CeleryError
 from kombu.exceptions import KombuError, OperationalError
+from redis.exceptions import RedisError
 
 from shared import db, log, tasks
 from shared.db import Pool
@@ -38,6 +39,9 @@ def priority(ring: Ring) -> int:
         return INTERACTIVE
     return ASSEMBLY if ring.kind == "assemble" else SCHEDULED
 
+
+#: The key that is there as long as Redis has forgotten nothing.
+MARK = "kept"
 
 logger = log.get(__name__)
 
@@ -99,6 +103,21 @@ class Bell:
 
     def __init__(self, app: celery.Celery) -> None:
         self.app = app
+
+    def forgot(self) -> bool:
+        """Say whether the broker has lost what it held since anybody last asked.
+
+        It keeps a mark, which goes with the rest when it is emptied or starts anew; who finds it
+        gone sets it, so that of several who ask at once one is told. A broker that is away has
+        forgotten nothing yet.
+        """
+        try:
+            with self.app.connection_for_write() as connection:
+                channel = connection.default_channel
+                return bool(channel.client.set(MARK, "1", nx=True))
+        except (KombuError, OperationalError, CeleryError, RedisError, OSError) as exc:
+            logger.warning("bell.unheard", error=str(exc))
+            return False
 
     def ring(self, rings: Sequence[Ring]) -> list[int]:
         """Publish one message per task; return the ids that were published.

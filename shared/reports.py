@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from email.utils import parseaddr
 from importlib import metadata
@@ -13,11 +14,17 @@ from psycopg.types.json import Jsonb
 
 from shared import schedule
 from shared.db import Connection
-from shared.schedule import Schedule
+from shared.schedule import InvalidSchedule, Schedule
 from shared.spec import DELIVER, DashboardSpec, RunSpec
 
+#: A run that is made later than this after its slot is late, and the mail says so.
+PUNCTUAL = dt.timedelta(seconds=60)
+
 DRAFT, SCHEDULED, PAUSED, EXPIRED = "draft", "scheduled", "paused", "expired"
-STATES = (DRAFT, SCHEDULED, PAUSED, EXPIRED)
+STATES = (#: A run that is made later than this after its slot is late, and the mail says so.
+PUNCTUAL = dt.timedelta(seconds=60)
+
+DRAFT, SCHEDULED, PAUSED, EXPIRED)
 FORMATS = ("pdf", "csv", "image")
 
 
@@ -115,15 +122,23 @@ def tzdata_release() -> str:
     return metadata.version("tzdata")
 
 
-COLUMNS = """id, uid, org_id, user_id, name, subject, message, recipients, reply_to, state,
- frequency, interval_frequency, interval_amount, workdays_only, day_of_month, time_zone, start_at,
- end_at, dashboards, formats, options, scale_factor, enable_dashboard_url, enable_csv, created,
- updated, revision, next_run_at"""
+RULE = ("frequency", "interval_frequency", "interval_amount", "workdays_only", "day_of_month",
+        "time_zone", "start_at", "end_at")  # fmt: skip
+COLUMN_NAMES = ("id", "uid", "org_id", "user_id", "name", "subject", "message", "recipients",
+                "reply_to", "state", *RULE, "dashboards", "formats", "options", "scale_factor",
+                "enable_dashboard_url", "enable_csv", "created", "updated", "revision",
+                "next_run_at")  # fmt: skip
+COLUMNS = ", ".join(COLUMN_NAMES)
 
 
 def _from_row(row: Mapping[str, Any]) -> Report:
     values = dict(row)
-    rule = Schedule(
+    return Report(schedule=_take_rule(values), **values)
+
+
+def _take_rule(values: dict[str, Any]) -> Schedule:
+    """Take the columns of the rule out of a row, and return the rule."""
+    return Schedule(
         frequency=values.pop("frequency"),
         time_zone=values.pop("time_zone"),
         start=values.pop("start_at"),
@@ -133,7 +148,6 @@ def _from_row(row: Mapping[str, Any]) -> Report:
         workdays_only=values.pop("workdays_only"),
         day_of_month=values.pop("day_of_month"),
     )
-    return Report(schedule=rule, **values)
 
 
 def _to_row(report: Report) -> dict[str, Any]:
@@ -168,6 +182,14 @@ def _to_row(report: Report) -> dict[str, Any]:
         "next_run_at": report.next_run_at,
         "tzdata": tzdata_release(),
     }
+
+
+def spec_of(row: Mapping[str, Any], *, late: bool) -> RunSpec:
+    """Return the frozen copy of a report that is given as its row in JSON."""
+    # Times are text there, and no part of a spec.
+    timeless = {"start_at": None, "end_at": None}
+    wanted = {name: row[name] for name in COLUMN_NAMES}
+    return _from_row({**wanted, **timeless}).spec(late=late)
 
 
 WRITTEN = [
@@ -206,8 +228,27 @@ def insert(conn: Connection, report: Report) -> int:
     return int(row["id"])
 
 
+FREEZE = """
+UPDATE run SET spec = %(spec)s || jsonb_build_object('late', created_at - scheduled_for > %(late)s)
+ WHERE report_id = %(id)s AND spec IS NULL AND (state = 'queued' OR %(all)s)
+"""
+
+
+def _freeze(conn: Connection, org_id: int, report_id: int, *, all_runs: bool) -> None:
+    """Write down what the runs that wait for their admission are to make: what the report says.
+
+    Whatever changes the report calls this first, and holds the report's lock: the runs claimed
+    until now keep it as it was, and every later one gets it as it will be.
+    """
+    report = get(conn, org_id, report_id, for_update=True)
+    if report is not None:
+        parameters = {"spec": Jsonb(report.spec().to_json()), "late": PUNCTUAL}
+        conn.execute(FREEZE, {**parameters, "id": report_id, "all": all_runs})
+
+
 def update(conn: Connection, report: Report) -> bool:
     """Replace a stored report; False when it is gone."""
+    _freeze(conn, report.org_id, report.id, all_runs=False)
     changed = conn.execute(UPDATE, _to_row(report)).rowcount == 1
     notify_change(conn)
     return changed
@@ -215,6 +256,7 @@ def update(conn: Connection, report: Report) -> bool:
 
 def delete(conn: Connection, org_id: int, report_id: int) -> bool:
     """Delete a report; False when there is none. `runs.cancel_queued` goes before."""
+    _freeze(conn, org_id, report_id, all_runs=True)
     return (
         conn.execute(
             "DELETE FROM report WHERE org_id = %s AND id = %s", [org_id, report_id]
@@ -295,18 +337,58 @@ def count(conn: Connection, wanted: Filter) -> int:
 #: `statement_timestamp()`, since an index cannot be searched for the ever-changing
 #: `clock_timestamp()`.
 DUE = f"""
-SELECT {COLUMNS} FROM report
- WHERE state = 'scheduled' AND next_run_at <= statement_timestamp()
+SELECT id, org_id, revision, next_run_at, {", ".join(RULE)},
+       coalesce((options->>'spreadSeconds')::float8, 0) AS spread
+  FROM report WHERE state = 'scheduled' AND next_run_at <= statement_timestamp()
  ORDER BY next_run_at LIMIT %s FOR UPDATE SKIP LOCKED
 """
 
 
-def lock_due(conn: Connection, *, limit: int) -> list[Report]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """What claiming needs of a report; the rest is read when its run is admitted."""
+
+    id: int
+    org_id: int
+    revision: int
+    #: The slot that has come.
+    next_run_at: dt.datetime
+    schedule: Schedule
+    #: Seconds over which the report lets its slots be spread.
+    spread: float
+
+
+def lock_due(conn: Connection, *, limit: int) -> list[Due]:
     """Lock and return reports whose next slot has come, skipping those another beat holds.
 
     The database's clock decides, so that beats on different machines cannot disagree.
     """
-    return [_from_row(row) for row in conn.execute(DUE, [limit])]
+    return [Due(schedule=_take_rule(row), **row) for row in conn.execute(DUE, [limit])]
+
+
+STALE = f"""
+SELECT id, next_run_at, {", ".join(RULE)} FROM report
+ WHERE id > %s AND state = 'scheduled' AND tzdata <> %s ORDER BY id LIMIT %s FOR UPDATE
+"""
+
+
+def recompute(conn: Connection, now: dt.datetime, *, after: int, limit: int) -> int | None:
+    """Compute the next slots of reports whose slot comes from another release of tzdata.
+
+    Begins behind the report `after`; returns the last report looked at, None at the end. A slot
+    that is due stays, for beat to decide about.
+    """
+    rows = conn.execute(STALE, [after, tzdata_release(), limit]).fetchall()
+    moved = []
+    for row in rows:
+        slot = row["next_run_at"]
+        if slot is None or slot > now:
+            # A rule whose zone is gone keeps its slot; beat tells of it when that has come.
+            with suppress(InvalidSchedule):
+                slot = next_run(SCHEDULED, _take_rule(dict(row)), now)
+        moved.append((row["id"], slot, SCHEDULED if slot else EXPIRED))
+    advance(conn, moved)
+    return rows[-1]["id"] if rows else None
 
 
 ADVANCE = """

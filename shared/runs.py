@@ -13,10 +13,9 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from shared import captures, documents
+from shared import captures, documents, reports
 from shared.db import Connection
 from shared.spec import RunSpec
-from shared.tasks import Ring
 
 SCHEDULE, API, TEST, EXPORT = "schedule", "api", "test", "export"
 ACTIVE = ("queued", "rendering", "delivering")
@@ -50,17 +49,31 @@ class Run:
     finished_at: dt.datetime | None
 
 
-COLUMNS = """id, org_id, report_id, report_revision, requested_by, kind, scheduled_for, state,
- cause, spec, mail, complete, timings, created_at, started_at, rendered_at, finished_at"""
+COLUMNS = ", ".join(
+    f"run.{name}"
+    for name in ("id", "org_id", "report_id", "report_revision", "requested_by", "kind",
+                 "scheduled_for", "state", "cause", "spec", "mail", "complete", "timings",
+                 "created_at", "started_at", "rendered_at", "finished_at")
+)  # fmt: skip
+#: A run that was not admitted yet is what its report says: see `reports.freeze`.
+SELECT = f"""
+SELECT {COLUMNS}, CASE WHEN run.spec IS NULL THEN to_jsonb(report) END AS report
+  FROM run LEFT JOIN report ON report.id = run.report_id AND run.spec IS NULL
+"""
 
 
-def _from_row(row: Mapping[str, Any]) -> Run:
-    return Run(**{**row, "spec": RunSpec.from_json(row["spec"])})
+def from_row(row: Mapping[str, Any]) -> Run:
+    values = dict(row)
+    report, spec = values.pop("report"), values.pop("spec")
+    if spec is None:
+        late = values["created_at"] - values["scheduled_for"] > reports.PUNCTUAL
+        return Run(**values, spec=reports.spec_of(report, late=late))
+    return Run(**values, spec=RunSpec.from_json(spec))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewRun:
-    """A run to be inserted: queued, or (`state` and `cause` given) ended before it began."""
+    """A run that somebody asked for."""
 
     org_id: int
     report_id: int | None
@@ -68,117 +81,90 @@ class NewRun:
     kind: str
     scheduled_for: dt.datetime
     spec: RunSpec
-    #: The id of the token that asked for it; None for a slot.
+    #: The id of the token that asked for it.
     requested_by: int | None = None
     #: What its caller named the request, and a digest of the request; both or neither.
     idempotency_key: str | None = None
     request_sha256: str | None = None
-    state: str = "queued"
-    cause: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Inserted:
-    """A run as it was stored, with the rings to send after the commit."""
-
-    id: int
-    report_id: int | None
-    state: str
-    scheduled_for: dt.datetime
-    rings: list[Ring]
+    #: Seconds until it must be rendered.
+    lifetime: float = 86_400.0
 
 
 INSERT = """
 INSERT INTO run (org_id, report_id, report_revision, requested_by, idempotency_key,
-                 request_sha256, kind, scheduled_for, state, cause, spec, finished_at)
-SELECT *, CASE WHEN state = 'queued' THEN NULL ELSE clock_timestamp() END
-  FROM unnest(%(org_id)s::bigint[], %(report_id)s::bigint[], %(report_revision)s::int[],
-              %(requested_by)s::bigint[], %(idempotency_key)s::text[],
-              %(request_sha256)s::text[], %(kind)s::text[], %(scheduled_for)s::timestamptz[],
-              %(state)s::text[], %(cause)s::text[], %(spec)s::jsonb[])
-       AS new (org_id, report_id, report_revision, requested_by, idempotency_key,
-               request_sha256, kind, scheduled_for, state, cause, spec)
+                 request_sha256, kind, scheduled_for, state, spec, deadline)
+VALUES (%(org_id)s, %(report_id)s, %(report_revision)s, %(requested_by)s, %(idempotency_key)s,
+        %(request_sha256)s, %(kind)s, %(scheduled_for)s, 'queued', %(spec)s,
+        clock_timestamp() + make_interval(secs => %(lifetime)s))
 ON CONFLICT DO NOTHING
-RETURNING id, report_id, kind, state, scheduled_for, jsonb_array_length(spec->'dashboards') AS size
-"""
-
-INSERT_CAPTURES = """
-WITH started AS (
-    SELECT * FROM unnest(%(ids)s::bigint[], %(sizes)s::int[], %(lanes)s::text[])
-           AS run (id, size, lane)
-), made AS (
-    INSERT INTO capture (run_id, position)
-    SELECT started.id, n FROM started, generate_series(0, started.size - 1) n
-    RETURNING id, run_id
-)
-INSERT INTO task (kind, run_id, capture_id, lane)
-SELECT 'render', made.run_id, made.id, started.lane
-  FROM made JOIN started ON started.id = made.run_id
-RETURNING id, run_id, kind, lane
+RETURNING id
 """
 
 
-def insert(conn: Connection, new: NewRun) -> tuple[int, list[Ring]] | None:
-    """Store one run; return its id and rings, or None when slot or key already has a run."""
-    made = insert_many(conn, [new])
-    return (made[0].id, made[0].rings) if made else None
+def insert(conn: Connection, new: NewRun) -> int | None:
+    """Store a run that somebody asked for and return its id; None when slot or key has one.
+
+    It begins with its admission (`shared.admission`).
+    """
+    values = {name: getattr(new, name) for name in NewRun.__dataclass_fields__}
+    row = conn.execute(INSERT, {**values, "spec": Jsonb(new.spec.to_json())}).fetchone()
+    return int(row["id"]) if row else None
 
 
-def insert_many(conn: Connection, news: Sequence[NewRun]) -> list[Inserted]:
-    """Store runs, each with a capture and a render task for each of its dashboards.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSlot:
+    """A slot of a report to be written down: queued, or (`state` and `cause`) ended already."""
 
-    A slot (or an idempotency key) that already has a run is left out of the result: whoever
-    comes second does nothing.
-    A spec without dashboards fails at once, since no task would ever end it.
+    org_id: int
+    report_id: int
+    report_revision: int
+    scheduled_for: dt.datetime
+    #: Seconds after the slot before which it does not begin.
+    aside: float = 0.0
+    state: str = "queued"
+    cause: str | None = None
+
+
+INSERT_SLOTS = """
+INSERT INTO run (org_id, report_id, report_revision, kind, scheduled_for, state, cause,
+                 not_before, deadline, finished_at)
+SELECT org_id, report_id, report_revision, 'schedule', scheduled_for, state, cause,
+       scheduled_for + make_interval(secs => aside),
+       greatest(scheduled_for + make_interval(secs => aside), statement_timestamp())
+           + make_interval(secs => %(lifetime)s),
+       CASE WHEN state = 'queued' THEN NULL ELSE clock_timestamp() END
+  FROM unnest(%(org_id)s::bigint[], %(report_id)s::bigint[], %(report_revision)s::int[],
+              %(scheduled_for)s::timestamptz[], %(aside)s::float8[], %(state)s::text[],
+              %(cause)s::text[])
+       AS new (org_id, report_id, report_revision, scheduled_for, aside, state, cause)
+ON CONFLICT DO NOTHING
+RETURNING id, report_id, state, cause, scheduled_for
+"""
+
+
+def insert_slots(
+    conn: Connection, news: Sequence[NewSlot], *, lifetime: float
+) -> list[Mapping[str, Any]]:
+    """Store slots as runs; a slot that has one already is left out of what is returned.
+
+    A queued one must be rendered within `lifetime` seconds of when it may begin. Returns rows of
+    id, report_id, state, cause and scheduled_for.
     """
     if not news:
         return []
-    ready = [
-        replace(new, state="failed", cause="The report has no dashboard.")
-        if new.state == "queued" and not new.spec.dashboards
-        else new
-        for new in news
-    ]
-    columns: dict[str, list[Any]] = {
-        name: [getattr(new, name) for new in ready]
-        for name in ("org_id", "report_id", "report_revision", "requested_by",
-                     "idempotency_key", "request_sha256", "kind", "scheduled_for", "state",
-                     "cause")
-    }  # fmt: skip
-    columns["spec"] = [Jsonb(new.spec.to_json()) for new in ready]
-    rows = conn.execute(INSERT, columns).fetchall()
-    begun = [row for row in rows if row["state"] == "queued"]
-    tasks_made = conn.execute(
-        INSERT_CAPTURES,
-        {
-            "ids": [row["id"] for row in begun],
-            "sizes": [row["size"] for row in begun],
-            "lanes": [LANES[row["kind"]] for row in begun],
-        },
-    ).fetchall()
-    rings: dict[int, list[Ring]] = {row["id"]: [] for row in rows}
-    for task in tasks_made:
-        rings[task["run_id"]].append(Ring(task["id"], task["kind"], task["lane"]))
-    return [
-        Inserted(
-            id=row["id"],
-            report_id=row["report_id"],
-            state=row["state"],
-            scheduled_for=row["scheduled_for"],
-            rings=sorted(rings[row["id"]], key=lambda ring: ring.task_id),
-        )
-        for row in rows
-    ]
+    columns = {
+        name: [getattr(new, name) for new in news] for name in NewSlot.__dataclass_fields__
+    }
+    return conn.execute(INSERT_SLOTS, {**columns, "lifetime": lifetime}).fetchall()
 
 
 def get(conn: Connection, run_id: int, *, org_id: int | None = None) -> Run | None:
     """Return the run, or None; with `org_id` only if it belongs to that org."""
     row = conn.execute(
-        f"SELECT {COLUMNS} FROM run WHERE id = %(id)s "
-        "AND (%(org)s::bigint IS NULL OR org_id = %(org)s)",
+        f"{SELECT} WHERE run.id = %(id)s AND (%(org)s::bigint IS NULL OR run.org_id = %(org)s)",
         {"id": run_id, "org": org_id},
     ).fetchone()
-    return _from_row(row) if row else None
+    return from_row(row) if row else None
 
 
 def of_key(conn: Connection, org_id: int, key: str) -> tuple[int, str] | None:
@@ -202,10 +188,10 @@ def find(
 ) -> list[Run]:
     """Return the runs of a report, the newest first."""
     rows = conn.execute(
-        f"SELECT {COLUMNS} FROM run WHERE org_id = %(org)s AND report_id = %(report)s "
-        "AND (%(state)s::text IS NULL OR state = %(state)s) "
-        "AND (%(kind)s::text IS NULL OR kind = %(kind)s) "
-        "ORDER BY id DESC LIMIT %(limit)s OFFSET %(offset)s",
+        f"{SELECT} WHERE run.org_id = %(org)s AND run.report_id = %(report)s "
+        "AND (%(state)s::text IS NULL OR run.state = %(state)s) "
+        "AND (%(kind)s::text IS NULL OR run.kind = %(kind)s) "
+        "ORDER BY run.id DESC LIMIT %(limit)s OFFSET %(offset)s",
         {
             "org": org_id,
             "report": report_id,
@@ -215,7 +201,7 @@ def find(
             "offset": offset,
         },
     )
-    return [_from_row(row) for row in rows]
+    return [from_row(row) for row in rows]
 
 
 def count(
@@ -258,21 +244,54 @@ def count_requested(conn: Connection, org_id: int) -> int:
 def lock(conn: Connection, run_id: int) -> None:
     """Lock the run's row, before anything else of the run is changed in this transaction.
 
-    Every transaction that settles something goes run, task, then the rest: with one order for
-    all, two of them wait for each other and never in a circle.
+    Whoever locks captures as well does so before (`captures.lock`).
     """
     conn.execute("SELECT 1 FROM run WHERE id = %s FOR NO KEY UPDATE", [run_id])
 
 
-def start(conn: Connection, run_id: int) -> bool:
-    """Go from queued to rendering at the first capture taken; False when the run has ended."""
-    cursor = conn.execute(
-        "UPDATE run SET state = 'rendering', "
-        "started_at = coalesce(started_at, clock_timestamp()) "
-        "WHERE id = %s AND state IN ('queued', 'rendering')",
-        [run_id],
-    )
-    return cursor.rowcount == 1
+SHARING = """
+SELECT id, kind FROM run
+ WHERE id IN (SELECT run_id FROM run_capture WHERE capture_id = %s)
+   AND state IN ('queued', 'rendering')
+ ORDER BY id FOR NO KEY UPDATE
+"""
+
+
+def lock_sharing(conn: Connection, capture_id: int) -> dict[int, str]:
+    """Lock the runs that wait for a capture; return their lanes by id.
+
+    To be called with the capture locked: then no other run can join them.
+    """
+    rows = conn.execute(SHARING, [capture_id])
+    return {row["id"]: LANES[row["kind"]] for row in rows}
+
+
+START = """
+UPDATE run SET state = 'rendering', started_at = coalesce(started_at, clock_timestamp())
+ WHERE id = ANY(%s) AND state IN ('queued', 'rendering')
+"""
+
+
+def start(conn: Connection, run_ids: Sequence[int]) -> None:
+    """Go from queued to rendering, at the first of a run's captures."""
+    conn.execute(START, [list(run_ids)])
+
+
+CAPTURED = """
+SELECT run_capture.run_id AS id
+  FROM run_capture JOIN capture ON capture.id = run_capture.capture_id
+ WHERE run_capture.run_id = ANY(%s)
+ GROUP BY run_capture.run_id HAVING bool_and(capture.state = 'done')
+"""
+
+
+def captured_among(conn: Connection, run_ids: Sequence[int]) -> list[int]:
+    """Return those runs all of whose captures are done.
+
+    To be called with the runs locked: of two workers that finish the last two captures of a run
+    at once, the second then sees the first one's result, and one of them goes on.
+    """
+    return [row["id"] for row in conn.execute(CAPTURED, [list(run_ids)])]
 
 
 def rendered(
@@ -303,7 +322,7 @@ def finish(conn: Connection, run_id: int, state: str, cause: str | None = None) 
     if cursor.rowcount != 1:
         return False
     conn.execute("DELETE FROM task WHERE run_id = %s", [run_id])
-    captures.fail_open(conn, run_id)
+    # Its captures may be others' too; beat ends those that nobody needs any more.
     documents.drop_parts(conn, run_id)
     notify_finished(conn, run_id)
     return True
@@ -335,10 +354,45 @@ def cancel_queued(conn: Connection, report_id: int, cause: str) -> None:
         finish(conn, row["id"], "cancelled", cause)
 
 
+def cancel(conn: Connection, run_id: int, cause: str) -> bool:
+    """Cancel a run that is not rendered yet; False when it is, or has ended."""
+    row = conn.execute(
+        "SELECT state FROM run WHERE id = %s FOR NO KEY UPDATE", [run_id]
+    ).fetchone()
+    if row is None or row["state"] not in ("queued", "rendering"):
+        return False
+    return finish(conn, run_id, "cancelled", cause)
+
+
+OVERDUE = """
+SELECT id, report_id, state, admitted_at IS NULL AS waited FROM run
+ WHERE state IN ('queued', 'rendering') AND deadline < statement_timestamp()
+ ORDER BY deadline LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
+"""
+
+
+def lock_overdue(conn: Connection, *, limit: int) -> list[Mapping[str, Any]]:
+    """Lock the runs that were not rendered before their deadline.
+
+    Returns rows of id, report_id, state and `waited`: whether it never got its turn.
+    """
+    return conn.execute(OVERDUE, [limit]).fetchall()
+
+
 def forget_exports(conn: Connection, *, older_than: dt.timedelta, limit: int) -> int:
     """Delete ended exports, which nobody but who asked for them can use; return how many."""
-    return conn.execute(
-        "DELETE FROM run WHERE id IN (SELECT id FROM run WHERE kind = 'export' "
-        "AND finished_at < statement_timestamp() - %s LIMIT %s)",
-        [older_than, limit],
-    ).rowcount
+    gone = [
+        row["id"]
+        for row in conn.execute(
+            "SELECT id FROM run WHERE kind = 'export' "
+            "AND finished_at < statement_timestamp() - %s LIMIT %s",
+            [older_than, limit],
+        )
+    ]
+    if not gone:
+        return 0
+    used = conn.execute("SELECT capture_id FROM run_capture WHERE run_id = ANY(%s)", [gone])
+    capture_ids = [row["capture_id"] for row in used]
+    deleted = conn.execute("DELETE FROM run WHERE id = ANY(%s)", [gone]).rowcount
+    captures.forget_unused(conn, capture_ids)
+    return deleted

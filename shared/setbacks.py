@@ -16,13 +16,27 @@ UNKNOWN_CAUSE = (
 )
 
 
+def lock(conn: Connection, claim: Claim) -> dict[int, str]:
+    """Lock what a task belongs to; return the lanes of the runs that it is for, by their ids.
+
+    To be called before anything else of the task is changed: capture, runs, task, then the rest
+    is the order of all transactions.
+    """
+    if claim.capture_id is not None:
+        captures.lock(conn, claim.capture_id)
+        return runs.lock_sharing(conn, claim.capture_id)
+    assert claim.run_id is not None  # noqa: S101 - a CHECK of the table: only a render has none
+    runs.lock(conn, claim.run_id)
+    return {claim.run_id: claim.lane}
+
+
 def try_again(conn: Connection, claim: Claim, cause: str, *, after: float) -> str:
     """Give the task back for another attempt in `after` seconds.
 
     Returns what was decided, for the log: a mail that may be out is never tried again. Raises
     `LostLease`.
     """
-    runs.lock(conn, claim.run_id)
+    lock(conn, claim)
     if _settled_as_unknown(conn, claim):
         return "unknown"
     tasks.release(conn, claim, after=after)
@@ -34,22 +48,24 @@ def try_again(conn: Connection, claim: Claim, cause: str, *, after: float) -> st
 
 
 def give_up(conn: Connection, claim: Claim, cause: str) -> str:
-    """End the task for good: a run whose capture or assembly failed has failed.
+    """End the task for good: the runs whose capture or assembly failed have failed.
 
     A delivery that failed ends its run only when it was the last one open. Returns and raises
     like `try_again`.
     """
-    runs.lock(conn, claim.run_id)
+    ending = lock(conn, claim)
     if _settled_as_unknown(conn, claim):
         return "unknown"
     tasks.complete(conn, claim)
     if claim.delivery_id is not None:
         deliveries.finish(conn, claim.delivery_id, "failed", None, cause)
-        deliveries.settle_run(conn, claim.run_id)
+        for run_id in ending:
+            deliveries.settle_run(conn, run_id)
         return "given up"
     if claim.capture_id is not None:
         captures.failed(conn, claim.capture_id, cause)
-    runs.finish(conn, claim.run_id, "failed", cause)
+    for run_id in ending:
+        runs.finish(conn, run_id, "failed", cause)
     return "given up"
 
 
@@ -73,5 +89,5 @@ def _settled_as_unknown(conn: Connection, claim: Claim) -> bool:
         return False
     tasks.complete(conn, claim)
     deliveries.finish(conn, delivery.id, "unknown", None, UNKNOWN_CAUSE)
-    deliveries.settle_run(conn, claim.run_id)
+    deliveries.settle_run(conn, delivery.run_id)
     return True

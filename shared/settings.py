@@ -54,6 +54,8 @@ class Settings:
     grafana_ca: str = dataclasses.field(default="", repr=False)
     #: Queries under way at once at this Grafana, by all workers; 0: each capture's own cap only.
     grafana_queries: int = 0
+    #: Captures under way at once at this Grafana, by all workers; 0: as many as there are slots.
+    grafana_captures: int = 0
     #: Whose configuration this is: reports belong to an organisation of Grafana.
     grafana_org_id: int = 1
     #: Extra hosts that the page may load from (map tiles, images), comma separated.
@@ -85,6 +87,8 @@ class Settings:
     max_body_bytes: int = 1_048_576
     max_attachment_size_mb: int = 10
     catchup_seconds: int = 86_400
+    #: A run that is not rendered so long after it might have begun is given up, visibly.
+    run_timeout: float = 21_600.0
     log_level: str = "INFO"
     log_format: str = "json"
 
@@ -283,6 +287,7 @@ _READERS: dict[str, Any] = {
     "grafana_headers": _headers,
     "grafana_ca": _certificates,
     "grafana_queries": _whole(0, 1000),
+    "grafana_captures": _whole(0, 10_000),
     "grafana_org_id": _whole(1, 2**31),
     "allowed_hosts": _list,
     "capture_concurrency": _whole(1, 1000),
@@ -305,6 +310,7 @@ _READERS: dict[str, Any] = {
     "max_body_bytes": _whole(1_024, 104_857_600),
     "max_attachment_size_mb": _whole(1, 1_000),
     "catchup_seconds": _whole(0, 31_536_000),
+    "run_timeout": _at_least(10),
     "log_level": _choice("DEBUG", "INFO", "WARNING", "ERROR"),
     "log_format": _choice("json", "text"),
 }

@@ -7,18 +7,29 @@ worker that lost its lease changes nothing, because its transaction is rolled ba
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from shared.db import Connection
 from shared.errors import LostLease
 
+RENDER, ASSEMBLE, DELIVER = "render", "assemble", "deliver"
+KINDS = (RENDER, ASSEMBLE, DELIVER)
 #: A task that was rung for and that nobody took is rung for again after this, doubling up to
 #: eight times as long: what Redis lost is made up in minutes, and a long line is not doubled fast.
 RING_AGAIN = 30.0
 LONGEST_DOUBLING = 3
 #: A broker that is away is not tried for the same task more often.
 UNHEARD_PAUSE = 5.0
+#: Of the mails of one run so many are rung for at once, the others after this long each.
+AT_ONCE, STAGGERED = 20, 0.01
+#: A worker that finds Grafana's places taken leaves the task for so long.
+NO_PLACE_PAUSE = 1.0
+#: Messages of one kind that may be out and unheard: twice what workers have at this moment, so
+#: that none goes idle, and at least this. Who goes next is decided here, not in Redis.
+LEAST_WINDOW = 50
+#: Any number that nothing else in this database uses as an advisory lock.
+PLACES_LOCK = 4_113_702_656
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +47,8 @@ class Claim:
 
     task_id: int
     kind: str
-    run_id: int
+    #: None for a capture, which may be several runs'.
+    run_id: int | None
     capture_id: int | None
     delivery_id: int | None
     lane: str
@@ -48,33 +60,76 @@ class Claim:
 
 INSERT = """
 INSERT INTO task (kind, run_id, capture_id, delivery_id, lane)
-VALUES (%(kind)s, %(run_id)s, %(capture_id)s, %(delivery_id)s, %(lane)s)
+SELECT %(kind)s, * FROM unnest(%(runs)s::bigint[], %(captures)s::bigint[],
+                               %(deliveries)s::bigint[], %(lanes)s::text[])
 ON CONFLICT DO NOTHING
-RETURNING id, kind, lane
+RETURNING id AS task_id, kind, lane
 """
 
 
-def insert(
+def _insert(
     conn: Connection,
     kind: str,
-    run_id: int,
+    lanes: Sequence[str],
     *,
-    lane: str,
-    capture_id: int | None = None,
-    delivery_id: int | None = None,
-) -> Ring | None:
-    """Add a task; return its ring, or None where the same task already waits."""
-    row = conn.execute(
+    runs: Sequence[int] = (),
+    captures: Sequence[int] = (),
+    deliveries: Sequence[int] = (),
+) -> list[Ring]:
+    none = [None] * len(lanes)
+    rows = conn.execute(
         INSERT,
         {
             "kind": kind,
-            "run_id": run_id,
-            "lane": lane,
-            "capture_id": capture_id,
-            "delivery_id": delivery_id,
+            "runs": list(runs) or none,
+            "captures": list(captures) or none,
+            "deliveries": list(deliveries) or none,
+            "lanes": list(lanes),
         },
-    ).fetchone()
-    return Ring(row["id"], row["kind"], row["lane"]) if row else None
+    ).fetchall()
+    return sorted((Ring(**row) for row in rows), key=lambda ring: ring.task_id)
+
+
+def insert_renders(conn: Connection, new: Mapping[int, str]) -> list[Ring]:
+    """Add a task for each capture, given with its lane; return their rings."""
+    return _insert(conn, "render", list(new.values()), captures=list(new))
+
+
+def insert_assemblies(conn: Connection, new: Mapping[int, str]) -> list[Ring]:
+    """Add a task for each run, given with its lane; return rings for those that had none."""
+    return _insert(conn, "assemble", list(new.values()), runs=list(new))
+
+
+def insert_deliveries(conn: Connection, run_id: int, ids: Sequence[int], lane: str) -> list[Ring]:
+    """Add a task for each delivery of a run; return the rings for those to begin with.
+
+    Beat rings for the others, a hundred a second, so that a run with very many recipients does
+    not make others wait.
+    """
+    rings = _insert(
+        conn, "deliver", [lane] * len(ids), runs=[run_id] * len(ids), deliveries=ids
+    )
+    later = [ring.task_id for ring in rings[AT_ONCE:]]
+    if later:
+        conn.execute(STAGGER, {"ids": later, "gap": STAGGERED})
+    return rings[:AT_ONCE]
+
+
+STAGGER = """
+UPDATE task SET ring_at = clock_timestamp() + make_interval(secs => later.place * %(gap)s)
+  FROM unnest(%(ids)s::bigint[]) WITH ORDINALITY AS later (id, place) WHERE task.id = later.id
+"""
+
+HURRY = """
+UPDATE task SET lane = 'interactive', rings = 0, ring_at = clock_timestamp() + interval '2 seconds'
+ WHERE capture_id = ANY(%s) AND lane <> 'interactive' AND lease_until IS NULL
+RETURNING id AS task_id, kind, lane
+"""
+
+
+def hurry(conn: Connection, capture_ids: Sequence[int]) -> list[Ring]:
+    """Move captures that wait into the lane of those that somebody waits for."""
+    return [Ring(**row) for row in conn.execute(HURRY, [list(capture_ids)])]
 
 
 CLAIM = """
@@ -87,12 +142,60 @@ RETURNING id AS task_id, kind, run_id, capture_id, delivery_id, lane, attempt, o
 """
 
 
-def claim(conn: Connection, task_id: int, kind: str, owner: str, *, lease: float) -> Claim | None:
-    """Take the task for `lease` seconds, or return None: done, taken by another, or not due."""
+def claim(
+    conn: Connection,
+    task_id: int,
+    kind: str,
+    owner: str,
+    *,
+    lease: float,
+    most: int = 0,
+) -> Claim | None:
+    """Take the task for `lease` seconds, or return None: done, taken by another, or not due.
+
+    With `most`, it is not taken while so many of its kind are under way; it is rung for again
+    soon.
+    """
+    if most and not _has_place(conn, task_id, kind, most):
+        return None
     row = conn.execute(
         CLAIM, {"id": task_id, "kind": kind, "owner": owner, "lease": lease}
     ).fetchone()
     return Claim(**row, lease=lease) if row else None
+
+
+def _has_place(conn: Connection, task_id: int, kind: str, most: int) -> bool:
+    # Counting and taking must not overlap with another's; the lock ends with the transaction.
+    conn.execute("SELECT pg_advisory_xact_lock(%s)", [PLACES_LOCK])
+    if _running(conn, kind) < most:
+        return True
+    conn.execute(
+        "UPDATE task SET rings = 0, ring_at = clock_timestamp() + make_interval(secs => %s) "
+        "WHERE id = %s AND lease_until IS NULL",
+        [NO_PLACE_PAUSE, task_id],
+    )
+    return False
+
+
+def _running(conn: Connection, kind: str) -> int:
+    row = conn.execute(
+        "SELECT count(*) AS n FROM task WHERE lease_until IS NOT NULL AND kind = %s", [kind]
+    ).fetchone()
+    return int(row["n"]) if row else 0
+
+
+def window(conn: Connection, kind: str, *, most: int = 0) -> int:
+    """Return how many messages of a kind may be out and unheard; `most` are taken at once."""
+    wanted = max(LEAST_WINDOW, 2 * _running(conn, kind))
+    return min(wanted, most) if most else wanted
+
+
+def waiting(conn: Connection, kind: str) -> int:
+    """Return how many tasks of a kind no worker has."""
+    row = conn.execute(
+        "SELECT count(*) AS n FROM task WHERE lease_until IS NULL AND kind = %s", [kind]
+    ).fetchone()
+    return int(row["n"]) if row else 0
 
 
 MINE = "id = %(id)s AND owner = %(owner)s AND attempt = %(attempt)s"
@@ -152,20 +255,37 @@ def published(conn: Connection, task_ids: Iterable[int]) -> None:
 
 UNHEARD = """
 SELECT id AS task_id, kind, lane FROM task
- WHERE lease_until IS NULL AND ring_at <= statement_timestamp()
+ WHERE lease_until IS NULL AND kind = %s AND ring_at <= statement_timestamp()
  ORDER BY ring_at LIMIT %s FOR UPDATE SKIP LOCKED
 """
 
+RUNG = """
+SELECT count(*) AS n FROM task
+ WHERE lease_until IS NULL AND rings > 0 AND kind = %s AND ring_at > statement_timestamp()
+"""
 
-def take_unheard(conn: Connection, *, limit: int) -> list[Ring]:
+
+def take_unheard(conn: Connection, kind: str) -> list[Ring]:
     """Return due tasks that were never rung for, or so long ago that the message must be lost.
 
-    They are marked as published at once, so that two beats do not both ring for them; if the
-    ring then fails, `unpublished` takes the mark back.
+    No more than the window has room for. They are marked as published at once, so that two beats
+    do not both ring for them; if the ring then fails, `unpublished` takes the mark back.
     """
-    rows = conn.execute(UNHEARD, [limit]).fetchall()
+    out = conn.execute(RUNG, [kind]).fetchone()
+    room = window(conn, kind) - (int(out["n"]) if out else 0)
+    if room <= 0:
+        return []
+    rows = conn.execute(UNHEARD, [kind, room]).fetchall()
     published(conn, [row["task_id"] for row in rows])
     return [Ring(**row) for row in rows]
+
+
+def ring_all(conn: Connection) -> int:
+    """Have every message that is out sent again, since the broker lost them; return how many."""
+    return conn.execute(
+        "UPDATE task SET rings = 0, ring_at = clock_timestamp() "
+        "WHERE lease_until IS NULL AND rings > 0"
+    ).rowcount
 
 
 def unpublished(conn: Connection, task_ids: Iterable[int]) -> None:
@@ -178,14 +298,24 @@ def unpublished(conn: Connection, task_ids: Iterable[int]) -> None:
     )
 
 
-def expired(conn: Connection, *, limit: int) -> list[tuple[int, int]]:
-    """Return `(task id, run id)` of tasks whose worker stopped renewing; locks nothing."""
+def expired(conn: Connection, *, limit: int) -> list[int]:
+    """Return the ids of tasks whose worker stopped renewing; locks nothing."""
     rows = conn.execute(
-        "SELECT id, run_id FROM task WHERE lease_until < statement_timestamp() "
+        "SELECT id FROM task WHERE lease_until < statement_timestamp() "
         "ORDER BY lease_until LIMIT %s",
         [limit],
     )
-    return [(row["id"], row["run_id"]) for row in rows]
+    return [row["id"] for row in rows]
+
+
+def claim_of(conn: Connection, task_id: int) -> Claim | None:
+    """Return what a worker has, without a lock; None when nobody has it."""
+    row = conn.execute(
+        "SELECT id AS task_id, kind, run_id, capture_id, delivery_id, lane, attempt, owner "
+        "FROM task WHERE id = %s AND owner IS NOT NULL",
+        [task_id],
+    ).fetchone()
+    return Claim(**row) if row else None
 
 
 EXPIRED = """
@@ -197,17 +327,23 @@ SELECT id AS task_id, kind, run_id, capture_id, delivery_id, lane, attempt, owne
 def take_expired(conn: Connection, task_id: int) -> Claim | None:
     """Lock and return the dead worker's claim; None when it was settled or renewed meanwhile.
 
-    To be called with the run's row locked (`runs.lock`).
+    To be called with what it belongs to locked (`setbacks.lock`).
     """
     row = conn.execute(EXPIRED, [task_id]).fetchone()
     return Claim(**row) if row else None
 
 
+NEXT = """
+SELECT extract(epoch FROM min(soonest.ring_at) - statement_timestamp())::float8 AS seconds
+  FROM unnest(%s::text[]) AS of (kind), LATERAL (
+      SELECT ring_at FROM task WHERE task.kind = of.kind AND lease_until IS NULL
+       ORDER BY ring_at LIMIT 1
+  ) AS soonest
+"""
+
+
 def seconds_to_next(conn: Connection) -> float | None:
     """Seconds until the next task is to be rung for (negative: overdue); None if there is none."""
-    row = conn.execute(
-        "SELECT extract(epoch FROM min(ring_at) - statement_timestamp())::float8 AS seconds "
-        "FROM task WHERE lease_until IS NULL"
-    ).fetchone()
+    row = conn.execute(NEXT, [list(KINDS)]).fetchone()
     seconds: float | None = row["seconds"] if row else None
     return seconds

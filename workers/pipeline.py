@@ -36,7 +36,7 @@ from shared.errors import BroadsheetError, DatabaseAway, LostLease, Transient
 from shared.queue import Bell
 from shared.runs import Run
 from shared.settings import Settings
-from shared.spec import FAIL
+from shared.spec import FAIL, CaptureSpec
 from shared.tasks import Claim, Ring
 from workers import assemble as assembly
 from workers import messages, retry
@@ -69,31 +69,36 @@ class Deps:
 
 
 def render(task_id: int, deps: Deps) -> None:
-    """Capture one dashboard and store what came out; the last one of a run calls for assembly."""
-    claim = _take(task_id, "render", deps)
+    """Capture one dashboard and store it; runs that have all of theirs now go on to assembly."""
+    claim = _take(task_id, "render", deps, most=deps.settings.grafana_captures)
     if claim is None:
         return
     with _setback(claim, deps):
         with db.transaction(deps.pool) as conn:
-            if not runs.start(conn, claim.run_id):
-                raise LostLease
-            capture, run = _capture_of(conn, claim)
+            sharing = setbacks.lock(conn, claim)
+            capture = captures.get(conn, claim.capture_id or 0)
+            if capture is None or not sharing:
+                # Cancelled meanwhile; beat puts the capture away.
+                tasks.complete(conn, claim)
+                return
+            runs.start(conn, list(sharing))
             captures.start(conn, capture.id, claim.attempt)
-            branding = report_settings.get(conn, run.org_id).body
-        request = _request(run, capture, branding)
+            branding = report_settings.get(conn, capture.org_id).body
+        request = _request(capture.spec, branding)
         with beating(deps.pool, claim):
             captured = deps.render(request)
-        if run.spec.on_incomplete == FAIL and not captured.verdict.complete:
+        if capture.spec.on_incomplete == FAIL and not captured.verdict.complete:
             with db.transaction(deps.pool) as conn:
-                runs.lock(conn, claim.run_id)
-                _tell(conn, claim, captured)
+                setbacks.lock(conn, claim)
+                _tell(conn, capture.id, captured)
             raise Incomplete.because(captured.verdict)
         with db.transaction(deps.pool) as conn:
-            rings = _store_capture(conn, claim, captured)
+            rings = _store_capture(conn, claim, capture.id, captured)
         logger.info(
             "capture.done",
             dashboard=request.uid,
             complete=captured.verdict.complete,
+            runs=sorted(sharing),
             **captured.timings,
         )
         queue.announce(deps.pool, deps.bell, rings)
@@ -117,32 +122,26 @@ class Incomplete(Transient):
         )
 
 
-def _request(run: Run, capture: Capture, branding: Any) -> CaptureRequest:
-    spec = run.spec
-    dashboard = spec.dashboards[capture.position]
-    with_pdf = "pdf" in spec.formats
-    with_tables = "csv" in spec.formats or (with_pdf and spec.table_appendix)
+def _request(spec: CaptureSpec, branding: Any) -> CaptureRequest:
+    dashboard = spec.dashboard
     pdf_theme = _theme(branding.get("pdfTheme"), "light")
     image_theme = _theme(branding.get("embeddedImageTheme"), "dark")
     return CaptureRequest(
         uid=dashboard.uid,
-        at=run.scheduled_for,
+        at=spec.at,
         time_from=dashboard.time_from,
         time_to=dashboard.time_to,
         time_zone=spec.time_zone,
         forced_time_zone=spec.content_time_zone,
         variables=dashboard.variables,
-        formats=(
-            *(kind for kind in spec.formats if kind != "csv"),
-            *(("csv",) if with_tables else ()),
-        ),
+        formats=(*spec.formats, *(("csv",) if spec.tables else ())),
         orientation=spec.orientation,
         layout=spec.layout,
-        theme=pdf_theme if with_pdf else image_theme,
+        theme=pdf_theme if "pdf" in spec.formats else image_theme,
         image_theme=image_theme,
         scale_factor=spec.scale_factor,
         timeout=spec.render_timeout,
-        raw=spec.csv_raw and "csv" in spec.formats,
+        raw=spec.raw,
     )
 
 
@@ -151,25 +150,26 @@ def _theme(chosen: Any, otherwise: str) -> str:
     return chosen if chosen in ("light", "dark") else otherwise
 
 
-def _tell(conn: Connection, claim: Claim, captured: Captured) -> None:
-    """Keep what a capture found, for the history; the run must be locked."""
+def _tell(conn: Connection, capture_id: int, captured: Captured) -> None:
+    """Keep what a capture found, for the history; the capture must be locked."""
     captures.told(
         conn,
-        claim.capture_id or 0,
+        capture_id,
         facts=captured.facts.to_json(),
         verdict=captured.verdict.to_json(),
         timings=captured.timings,
     )
 
 
-def _store_capture(conn: Connection, claim: Claim, captured: Captured) -> list[Ring]:
-    runs.lock(conn, claim.run_id)
+def _store_capture(
+    conn: Connection, claim: Claim, capture_id: int, captured: Captured
+) -> list[Ring]:
+    sharing = setbacks.lock(conn, claim)
     tasks.complete(conn, claim)
-    capture_id = claim.capture_id or 0
     documents.drop_of_capture(conn, capture_id)
 
     def put(kind: str, name: str, content: bytes) -> None:
-        documents.put(conn, claim.run_id, kind, name, content, capture_id=capture_id)
+        documents.put_part(conn, capture_id, kind, name, content)
 
     title = captured.facts.title
     if captured.pdf is not None:
@@ -178,12 +178,12 @@ def _store_capture(conn: Connection, claim: Claim, captured: Captured) -> list[R
         put("image", title, image)
     for table in captured.tables:
         put("table", table.title, json.dumps(table.to_json()).encode())
-    _tell(conn, claim, captured)
+    _tell(conn, capture_id, captured)
     captures.done(conn, capture_id)
-    if not captures.all_done(conn, claim.run_id):
-        return []
-    ring = tasks.insert(conn, "assemble", claim.run_id, lane=claim.lane)
-    return [ring] if ring else []
+    # Those that joined while it was rendered have not begun yet.
+    runs.start(conn, list(sharing))
+    ready = runs.captured_among(conn, list(sharing))
+    return tasks.insert_assemblies(conn, {run_id: sharing[run_id] for run_id in ready})
 
 
 # -- 2. assemble: the captures of a run become documents and a letter -----------------------
@@ -247,7 +247,7 @@ def _files(
     }
     chapters = [
         (
-            capture,
+            position,
             _chapter(
                 capture,
                 content,
@@ -255,7 +255,7 @@ def _files(
                 with_csv="csv" in spec.formats,
             ),
         )
-        for capture in done
+        for position, capture in enumerate(done)
         for part, content in parts[capture.id]
         if part.kind == "pdf"
     ]
@@ -265,32 +265,26 @@ def _files(
         pdf = assembly.pdf([chapter for _, chapter in chapters], letterhead, print_html)
         files.append(_File("pdf", f"{name}.pdf", pdf))
     else:
-        for capture, chapter in chapters:
+        for position, chapter in chapters:
             name = documents.stem(chapter.title, run.scheduled_for)
             pdf = assembly.pdf([chapter], letterhead, print_html)
-            files.append(_File("pdf", f"{name}.pdf", pdf, capture.position))
-    for capture in done:
+            files.append(_File("pdf", f"{name}.pdf", pdf, position))
+    for position, capture in enumerate(done):
         name = documents.stem(capture.facts["title"], run.scheduled_for)
         files += [
-            _File("image", f"{name}.png", content, capture.position)
+            _File("image", f"{name}.png", content, position)
             for part, content in parts[capture.id]
             if part.kind == "image"
         ]
     if "csv" in spec.formats:
-        for capture in done:
-            # Captures of the first edition hand CSV on instead of tables.
-            files += [
-                _File("csv", f"{documents.stem(part.name, run.scheduled_for)}.csv", content)
-                for part, content in parts[capture.id]
-                if part.kind == "csv"
-            ]
+        for position, capture in enumerate(done):
             for table in tables[capture.id]:
                 title = " - ".join(part for part in (capture.facts["title"], table.title) if part)
                 content = csv_file(
                     table, raw=spec.csv_raw, guard=spec.csv_guard, encoding=spec.csv_encoding
                 )
                 name = f"{documents.stem(title, run.scheduled_for)}.csv"
-                files.append(_File("csv", name, content, capture.position))
+                files.append(_File("csv", name, content, position))
     return _distinct(files)
 
 
@@ -343,7 +337,8 @@ def _store_documents(
     began: float,
     deps: Deps,
 ) -> list[Ring]:
-    runs.lock(conn, claim.run_id)
+    captures.lock_of_run(conn, run.id)
+    runs.lock(conn, run.id)
     tasks.complete(conn, claim)
     pictures: dict[int, int] = {}
     for file in files:
@@ -402,7 +397,7 @@ def deliver(task_id: int, deps: Deps) -> None:
         return
     with _setback(claim, deps):
         with db.transaction(deps.pool) as conn:
-            runs.lock(conn, claim.run_id)
+            setbacks.lock(conn, claim)
             run = _run_of(conn, claim)
             delivery = deliveries.get(conn, claim.delivery_id or 0)
             if delivery is None or not deliveries.start(conn, delivery.id, claim.attempt):
@@ -458,10 +453,11 @@ def _finish_delivery(
     deps: Deps, claim: Claim, state: str, code: int | None, cause: str | None
 ) -> None:
     with db.transaction(deps.pool) as conn:
-        runs.lock(conn, claim.run_id)
-        tasks.complete(conn, claim)
-        deliveries.finish(conn, claim.delivery_id or 0, state, code, cause)
-        ended = deliveries.settle_run(conn, claim.run_id)
+        ended = None
+        for run_id in setbacks.lock(conn, claim):
+            tasks.complete(conn, claim)
+            deliveries.finish(conn, claim.delivery_id or 0, state, code, cause)
+            ended = deliveries.settle_run(conn, run_id)
     logger.info("delivery.ended", state=state, code=code, cause=cause)
     if ended:
         logger.info("run.ended", state=ended)
@@ -473,7 +469,7 @@ def _refused(deps: Deps, claim: Claim, error: MailRefused, since: dt.datetime | 
         _finish_delivery(deps, claim, "failed", error.code, error.message)
         return
     with db.transaction(deps.pool) as conn:
-        runs.lock(conn, claim.run_id)
+        setbacks.lock(conn, claim)
         tasks.release(conn, claim, after=wait)
         deliveries.retry(conn, claim.delivery_id or 0, error.code, error.message)
     logger.warning("delivery.again", after=round(wait), code=error.code, cause=error.message)
@@ -482,28 +478,21 @@ def _refused(deps: Deps, claim: Claim, error: MailRefused, since: dt.datetime | 
 # -- what the three have in common ----------------------------------------------------------
 
 
-def _take(task_id: int, kind: str, deps: Deps) -> Claim | None:
+def _take(task_id: int, kind: str, deps: Deps, *, most: int = 0) -> Claim | None:
     with db.transaction(deps.pool) as conn:
         lease = deps.settings.lease_seconds
-        claim = tasks.claim(conn, task_id, kind, deps.owner, lease=lease)
+        claim = tasks.claim(conn, task_id, kind, deps.owner, lease=lease, most=most)
     if claim is None:
         logger.debug("task.not_ours", task_id=task_id, kind=kind)
     return claim
 
 
 def _run_of(conn: Connection, claim: Claim) -> Run:
-    run = runs.get(conn, claim.run_id)
+    run = runs.get(conn, claim.run_id or 0)
     if run is None or run.finished_at is not None:
         # Cancelled between the claim and now; its tasks are gone with it.
         raise LostLease
     return run
-
-
-def _capture_of(conn: Connection, claim: Claim) -> tuple[Capture, Run]:
-    capture = captures.get(conn, claim.capture_id or 0)
-    if capture is None:
-        raise LostLease
-    return capture, _run_of(conn, claim)
 
 
 @contextmanager
@@ -513,7 +502,8 @@ def _setback(claim: Claim, deps: Deps) -> Iterator[None]:
     When the database is what failed, nothing can be told now: the lease runs out and beat finds
     the task. Anything that is no error (a shutdown) passes through with the same effect.
     """
-    with log.bind(run_id=claim.run_id, task_id=claim.task_id, attempt=claim.attempt):
+    of = {"capture_id": claim.capture_id} if claim.capture_id else {"run_id": claim.run_id}
+    with log.bind(**of, task_id=claim.task_id, attempt=claim.attempt):
         try:
             yield
         except LostLease:
@@ -533,7 +523,7 @@ def _again_or_never(claim: Claim, deps: Deps, error: Exception, cause: str) -> N
         error = MailRefused(cause, phase="worker")
     try:
         with db.transaction(deps.pool) as conn:
-            run = runs.get(conn, claim.run_id)
+            run = runs.get(conn, claim.run_id) if claim.run_id else None
             wait = _wait(deps, claim, error, run.rendered_at if run else None)
             if wait is None:
                 decided = setbacks.give_up(conn, claim, cause)
