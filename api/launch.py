@@ -16,7 +16,7 @@ from werkzeug.exceptions import InternalServerError, TooManyRequests, Unprocessa
 from api.auth import identity
 from api.errors import invalid
 from api.services import services
-from shared import db, log, runs
+from shared import admission, db, log, runs
 from shared.db import Connection
 from shared.queue import announce
 from shared.runs import NewRun, Run
@@ -127,7 +127,7 @@ def _stored(make: Make) -> tuple[int, list[Ring]]:
                 return earlier, []
             new = make(conn)
             _check_room(conn)
-            made = runs.insert(
+            made = admission.insert(
                 conn,
                 replace(
                     new,
@@ -135,6 +135,7 @@ def _stored(make: Make) -> tuple[int, list[Ring]]:
                     requested_by=identity().token_id,
                     idempotency_key=key,
                     request_sha256=_digest() if key is not None else None,
+                    lifetime=services().settings.run_timeout,
                 ),
             )
         if made is not None:

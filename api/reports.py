@@ -25,7 +25,7 @@ from api.times import shown
 from shared import db, log, reports, runs, schedule, timerange
 from shared.db import Connection
 from shared.reports import DRAFT, EXPIRED, PAUSED, SCHEDULED, Report
-from shared.runs import NewRun
+from shared.runs import NewSlot
 from shared.schedule import InvalidSchedule, Schedule
 from shared.timerange import InvalidTimeRange
 
@@ -392,20 +392,16 @@ def _note_lost_slot(conn: Connection, stored: Report, now: dt.datetime) -> None:
     slot = stored.next_run_at
     if slot is None or slot > now:
         return
-    runs.insert(
-        conn,
-        NewRun(
-            org_id=stored.org_id,
-            report_id=stored.id,
-            report_revision=stored.revision,
-            kind=runs.SCHEDULE,
-            scheduled_for=slot,
-            spec=stored.spec(),
-            state="missed",
-            cause=LOST_SLOT,
-        ),
+    lost = NewSlot(
+        org_id=stored.org_id,
+        report_id=stored.id,
+        report_revision=stored.revision,
+        scheduled_for=slot,
+        state="missed",
+        cause=LOST_SLOT,
     )
-    logger.error("run.missed", report_id=stored.id, slot=slot.isoformat())
+    runs.insert_slots(conn, [lost], lifetime=0)
+    logger.error("report.not_sent", report_id=stored.id, slot=slot.isoformat(), cause=LOST_SLOT)
 
 
 def _store(conn: Connection, report: Report) -> None:

@@ -68,7 +68,10 @@ def get_run(run_id: int) -> dict[str, Any]:
         run = _found(conn, run_id)
         return {
             **_summary(run),
-            "captures": [_capture(run, item) for item in captures.of_run(conn, run_id)],
+            "captures": [
+                _capture(position, run, item)
+                for position, item in enumerate(captures.of_run(conn, run_id))
+            ],
             "deliveries": [_delivery(item) for item in deliveries.of_run(conn, run_id)],
             "documents": [_document(item) for item in documents.of_run(conn, run_id)],
         }
@@ -171,12 +174,13 @@ def _milliseconds(start: dt.datetime | None, end: dt.datetime | None) -> int | N
     return None if start is None or end is None else round((end - start).total_seconds() * 1000)
 
 
-def _capture(run: Run, capture: Capture) -> dict[str, Any]:
+def _capture(position: int, run: Run, capture: Capture) -> dict[str, Any]:
     # A capture's own title is what the page really showed.
-    dashboard = run.spec.dashboards[capture.position]
+    dashboard = run.spec.dashboards[position]
     name: Mapping[str, Any] = {"title": dashboard.name, **capture.facts}
     return {
-        "position": capture.position,
+        "id": capture.id,
+        "position": position,
         "dashboard": {"uid": dashboard.uid, "name": str(name["title"])},
         "state": capture.state,
         "cause": capture.cause,

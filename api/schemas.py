@@ -445,6 +445,7 @@ class RunDashboard(Body):
 class RunCapture(Body):
     """One dashboard of a run."""
 
+    id = Whole(required=True, metadata={"description": "The same where runs share a capture."})
     position = Whole(required=True)
     dashboard = Object(RunDashboard, required=True)
     state = Text(required=True)

@@ -68,7 +68,8 @@ def _reap_one(pool: Pool, task_id: int, *, max_attempts: int) -> bool:
         return False
     logger.warning(
         "lease.expired",
-        run_id=run_id,
+        run_id=claim.run_id,
+        capture_id=claim.capture_id,
         kind=claim.kind,
         owner=claim.owner,
         attempt=claim.attempt,

@@ -2,7 +2,8 @@
 
 Runs share a capture when everything that shapes it is equal (`CaptureSpec.key`) and it had not
 begun at their slot: so it is never older than the run, and nobody has to ask Grafana for the
-dashboard's version. Whoever settles a capture locks it first and then its runs (`runs.lock_sharing`).
+dashboard's version. Whoever settles a capture locks it first and then its runs
+(`runs.lock_sharing`).
 """
 
 from __future__ import annotations

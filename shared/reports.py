@@ -21,10 +21,7 @@ from shared.spec import DELIVER, DashboardSpec, RunSpec
 PUNCTUAL = dt.timedelta(seconds=60)
 
 DRAFT, SCHEDULED, PAUSED, EXPIRED = "draft", "scheduled", "paused", "expired"
-STATES = (#: A run that is made later than this after its slot is late, and the mail says so.
-PUNCTUAL = dt.timedelta(seconds=60)
-
-DRAFT, SCHEDULED, PAUSED, EXPIRED)
+STATES = (DRAFT, SCHEDULED, PAUSED, EXPIRED)
 FORMATS = ("pdf", "csv", "image")
 
 
@@ -230,12 +227,12 @@ def insert(conn: Connection, report: Report) -> int:
 
 FREEZE = """
 UPDATE run SET spec = %(spec)s || jsonb_build_object('late', created_at - scheduled_for > %(late)s)
- WHERE report_id = %(id)s AND spec IS NULL AND (state = 'queued' OR %(all)s)
+ WHERE report_id = %(id)s AND spec IS NULL
 """
 
 
-def _freeze(conn: Connection, org_id: int, report_id: int, *, all_runs: bool) -> None:
-    """Write down what the runs that wait for their admission are to make: what the report says.
+def _freeze(conn: Connection, org_id: int, report_id: int) -> None:
+    """Write what the report says into those of its runs that were not admitted.
 
     Whatever changes the report calls this first, and holds the report's lock: the runs claimed
     until now keep it as it was, and every later one gets it as it will be.
@@ -243,12 +240,12 @@ def _freeze(conn: Connection, org_id: int, report_id: int, *, all_runs: bool) ->
     report = get(conn, org_id, report_id, for_update=True)
     if report is not None:
         parameters = {"spec": Jsonb(report.spec().to_json()), "late": PUNCTUAL}
-        conn.execute(FREEZE, {**parameters, "id": report_id, "all": all_runs})
+        conn.execute(FREEZE, {**parameters, "id": report_id})
 
 
 def update(conn: Connection, report: Report) -> bool:
     """Replace a stored report; False when it is gone."""
-    _freeze(conn, report.org_id, report.id, all_runs=False)
+    _freeze(conn, report.org_id, report.id)
     changed = conn.execute(UPDATE, _to_row(report)).rowcount == 1
     notify_change(conn)
     return changed
@@ -256,7 +253,7 @@ def update(conn: Connection, report: Report) -> bool:
 
 def delete(conn: Connection, org_id: int, report_id: int) -> bool:
     """Delete a report; False when there is none. `runs.cancel_queued` goes before."""
-    _freeze(conn, org_id, report_id, all_runs=True)
+    _freeze(conn, org_id, report_id)
     return (
         conn.execute(
             "DELETE FROM report WHERE org_id = %s AND id = %s", [org_id, report_id]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from psycopg.types.json import Jsonb
@@ -63,6 +63,7 @@ SELECT {COLUMNS}, CASE WHEN run.spec IS NULL THEN to_jsonb(report) END AS report
 
 
 def from_row(row: Mapping[str, Any]) -> Run:
+    """Return what a row of `SELECT` says."""
     values = dict(row)
     report, spec = values.pop("report"), values.pop("spec")
     if spec is None:
@@ -144,7 +145,7 @@ RETURNING id, report_id, state, cause, scheduled_for
 
 def insert_slots(
     conn: Connection, news: Sequence[NewSlot], *, lifetime: float
-) -> list[Mapping[str, Any]]:
+) -> Sequence[Mapping[str, Any]]:
     """Store slots as runs; a slot that has one already is left out of what is returned.
 
     A queued one must be rendered within `lifetime` seconds of when it may begin. Returns rows of
@@ -152,9 +153,7 @@ def insert_slots(
     """
     if not news:
         return []
-    columns = {
-        name: [getattr(new, name) for new in news] for name in NewSlot.__dataclass_fields__
-    }
+    columns = {name: [getattr(new, name) for new in news] for name in NewSlot.__dataclass_fields__}
     return conn.execute(INSERT_SLOTS, {**columns, "lifetime": lifetime}).fetchall()
 
 
@@ -356,9 +355,7 @@ def cancel_queued(conn: Connection, report_id: int, cause: str) -> None:
 
 def cancel(conn: Connection, run_id: int, cause: str) -> bool:
     """Cancel a run that is not rendered yet; False when it is, or has ended."""
-    row = conn.execute(
-        "SELECT state FROM run WHERE id = %s FOR NO KEY UPDATE", [run_id]
-    ).fetchone()
+    row = conn.execute("SELECT state FROM run WHERE id = %s FOR NO KEY UPDATE", [run_id]).fetchone()
     if row is None or row["state"] not in ("queued", "rendering"):
         return False
     return finish(conn, run_id, "cancelled", cause)
@@ -371,7 +368,7 @@ SELECT id, report_id, state, admitted_at IS NULL AS waited FROM run
 """
 
 
-def lock_overdue(conn: Connection, *, limit: int) -> list[Mapping[str, Any]]:
+def lock_overdue(conn: Connection, *, limit: int) -> Sequence[Mapping[str, Any]]:
     """Lock the runs that were not rendered before their deadline.
 
     Returns rows of id, report_id, state and `waited`: whether it never got its turn.

@@ -106,9 +106,7 @@ def insert_deliveries(conn: Connection, run_id: int, ids: Sequence[int], lane: s
     Beat rings for the others, a hundred a second, so that a run with very many recipients does
     not make others wait.
     """
-    rings = _insert(
-        conn, "deliver", [lane] * len(ids), runs=[run_id] * len(ids), deliveries=ids
-    )
+    rings = _insert(conn, "deliver", [lane] * len(ids), runs=[run_id] * len(ids), deliveries=ids)
     later = [ring.task_id for ring in rings[AT_ONCE:]]
     if later:
         conn.execute(STAGGER, {"ids": later, "gap": STAGGERED})

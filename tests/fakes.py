@@ -43,11 +43,19 @@ class FakePrinter:
 
 
 class RecordingBell:
-    """Remembers what it was rung for; `away` makes it as deaf as a broker that is down."""
+    """Remembers what it was rung for; `away` makes it as deaf as a broker that is down.
+
+    `emptied` is what it answers once when it is asked whether it forgot everything.
+    """
 
     def __init__(self) -> None:
         self.rings: list[Ring] = []
         self.away = False
+        self.emptied = False
+
+    def forgot(self) -> bool:
+        emptied, self.emptied = self.emptied, False
+        return emptied
 
     def ring(self, rings: Sequence[Ring]) -> list[int]:
         if self.away:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from api.app import create_app
-from shared import db, reports, runs
+from shared import admission, db, reports, runs
 from tests.integration.api.fakes import NOW, Caller, report_body
 
 MOST = 2
@@ -74,5 +74,5 @@ def test_neither_other_orgs_nor_the_schedule_count(admin: Caller, pool):
                     org_id=org_id, report_id=report_id, report_revision=None, kind=kind,
                     scheduled_for=NOW, spec=spec,
                 )  # fmt: skip
-                runs.insert(conn, new)
+                admission.insert(conn, new)
     assert admin(*MAIL, headers=NOT_WAITING)[0] == 202

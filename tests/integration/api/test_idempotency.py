@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared import db, documents, runs
+from shared import admission, db, documents, runs
 from tests.integration.api.fakes import NOW, report_body
 
 MAIL = {"id": "1", "useEmailsFromReport": True}
@@ -111,7 +111,7 @@ def test_the_database_lets_a_key_in_once_for_each_org(pool, admin):
                 org_id=org_id, report_id=None, report_revision=None, kind=runs.TEST,
                 scheduled_for=NOW, spec=spec, idempotency_key="k", request_sha256="0",
             )  # fmt: skip
-            return runs.insert(conn, new) is not None
+            return admission.insert(conn, new) is not None
 
         assert [insert(1), insert(1), insert(2)] == [True, False, True]
 

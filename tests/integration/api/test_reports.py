@@ -6,7 +6,7 @@ import datetime as dt
 
 import pytest
 
-from shared import db, reports, runs
+from shared import admission, db, reports, runs
 from tests.integration.api.fakes import NOW, report_body
 
 
@@ -455,7 +455,7 @@ def test_the_dashboards_of_one_org_are_not_shown_to_another(caller):
 def queued_run(pool: db.Pool, report_id: int) -> int:
     with db.transaction(pool) as conn:
         report = reports.get(conn, 1, report_id)
-        made = runs.insert(
+        made = admission.insert(
             conn,
             runs.NewRun(
                 org_id=1,

@@ -6,7 +6,7 @@ import datetime as dt
 
 import pytest
 
-from shared import captures, db, deliveries, documents, reports, runs
+from shared import admission, captures, db, deliveries, documents, reports, runs
 from tests.integration.api.fakes import NOW, report_body
 from workers.capture.verdict import STATES, Panel, Verdict
 
@@ -32,7 +32,7 @@ def made(pool: db.Pool, *, slot: int = 0, kind: str = runs.SCHEDULE, report_id: 
     """Store a run of report 1 and return its id."""
     with db.transaction(pool) as conn:
         spec = reports.get(conn, 1, 1).spec()
-        found = runs.insert(
+        found = admission.insert(
             conn,
             runs.NewRun(
                 org_id=1,
@@ -50,10 +50,10 @@ def made(pool: db.Pool, *, slot: int = 0, kind: str = runs.SCHEDULE, report_id: 
 def sent(pool: db.Pool, run_id: int) -> None:
     """Take a run through all its states, with two recipients of whom one gets nothing."""
     with db.transaction(pool) as conn:
-        runs.start(conn, run_id)
+        runs.start(conn, [run_id])
         (capture,) = captures.of_run(conn, run_id)
         captures.start(conn, capture.id, 1)
-        documents.put(conn, run_id, "pdf", "part.pdf", b"part", capture_id=capture.id)
+        documents.put_part(conn, capture.id, "pdf", "part.pdf", b"part")
         captures.told(
             conn,
             capture.id,

@@ -56,4 +56,4 @@ def test_announcing_marks_what_was_rung_so_that_beat_does_not_ring_too(pool: db.
     bell = RecordingBell()
     queue.announce(pool, bell, rings)
     with db.transaction(pool) as conn:
-        assert tasks.take_unheard(conn, limit=10) == []
+        assert tasks.take_unheard(conn, tasks.RENDER) == []

@@ -5,7 +5,7 @@ import datetime as dt
 import psycopg
 import pytest
 
-from shared import db, runs, tasks
+from shared import admission, db, runs, tasks
 from shared.errors import LostLease
 from shared.spec import DashboardSpec, RunSpec
 
@@ -14,7 +14,7 @@ SLOT = dt.datetime(2026, 1, 5, 9, tzinfo=dt.UTC)
 
 def new_run(pool: db.Pool) -> tuple[int, list[tasks.Ring]]:
     with db.transaction(pool) as conn:
-        made = runs.insert(
+        made = admission.insert(
             conn,
             runs.NewRun(
                 org_id=1,
@@ -76,15 +76,15 @@ def test_a_task_given_back_for_later_is_not_taken_before(pool: db.Pool) -> None:
 def test_a_task_is_rung_once_and_again_only_when_its_message_must_be_lost(pool: db.Pool) -> None:
     new_run(pool)
     with db.transaction(pool) as conn:
-        assert tasks.take_unheard(conn, limit=10) == []  # whoever added them rings first
+        assert tasks.take_unheard(conn, tasks.RENDER) == []  # whoever added them rings first
         conn.execute("UPDATE task SET ring_at = now()")
     with db.transaction(pool) as conn:
-        assert len(tasks.take_unheard(conn, limit=10)) == 2
+        assert len(tasks.take_unheard(conn, tasks.RENDER)) == 2
     with db.transaction(pool) as conn:
-        assert tasks.take_unheard(conn, limit=10) == []
+        assert tasks.take_unheard(conn, tasks.RENDER) == []
         conn.execute("UPDATE task SET ring_at = now()")
     with db.transaction(pool) as conn:
-        assert len(tasks.take_unheard(conn, limit=10)) == 2
+        assert len(tasks.take_unheard(conn, tasks.RENDER)) == 2
 
 
 def test_an_expired_lease_is_found(pool: db.Pool) -> None:
@@ -95,7 +95,7 @@ def test_an_expired_lease_is_found(pool: db.Pool) -> None:
         assert tasks.renew(conn, claim)
         conn.execute("UPDATE task SET lease_until = now() - interval '1 s' WHERE owner = 'one'")
     with db.transaction(pool) as conn:
-        assert [task_id for task_id, _ in tasks.expired(conn, limit=5)] == [claim.task_id]
+        assert tasks.expired(conn, limit=5) == [claim.task_id]
 
 
 def test_an_impossible_row_is_refused_by_the_database(pool: db.Pool) -> None:

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from psycopg.types.json import Json
 from pypdf import PdfReader
 
 from beat import sweep
-from shared import captures, db, deliveries, documents, runs, setbacks, tasks
+from shared import admission, captures, db, deliveries, documents, runs, setbacks, tasks
 from shared.errors import DashboardNotFound, GrafanaAway
 from shared.settings import Settings
 from shared.spec import DashboardSpec, RunSpec
@@ -54,7 +53,7 @@ class Workshop:
             spec=RunSpec(**wanted),
         )
         with db.transaction(self.pool) as conn:
-            made = runs.insert(conn, new)
+            made = admission.insert(conn, new)
         assert made
         self.bell.rings += made[1]
         return made[0]
@@ -364,27 +363,6 @@ def test_image_and_pdf_have_each_the_theme_that_the_settings_give_it(workshop: W
     assert themes == [("light", "dark"), ("dark", "dark")]
 
 
-def test_a_capture_of_the_first_edition_can_still_be_assembled(workshop: Workshop) -> None:
-    run_id = workshop.start(formats=("pdf", "csv"), dashboards=(DashboardSpec(uid="a"),))
-    ring = workshop.bell.rings.pop(0)
-    pipeline.render(ring.task_id, workshop.deps)
-    with db.transaction(workshop.pool) as conn:
-        [capture] = captures.of_run(conn, run_id)
-        # CSV in place of tables, a verdict that only counts, facts without theme and places.
-        conn.execute("DELETE FROM document WHERE kind = 'table'")
-        documents.put(conn, run_id, "csv", "Old", b"a\r\n", capture_id=capture.id)
-        conn.execute(
-            "UPDATE capture SET facts = %s, verdict = %s",
-            [
-                Json({k: v for k, v in capture.facts.items() if k not in ("theme", "panels")}),
-                Json({"panels": [], "remarks": ["r"], "queries": 3, "failed_queries": 1}),
-            ],
-        )
-    workshop.work()
-    assert workshop.run(run_id).state == "sent"
-    assert contents(workshop, run_id, "csv") == [b"a\r\n"]
-
-
 BROKEN = (
     Panel(key="p", title="Disk", type="stat", state="timed out"),
     Panel(key="q", title="CPU", type="stat", state="ok"),
@@ -453,6 +431,7 @@ def test_a_cancelled_runs_captures_do_not_stay_open(workshop: Workshop) -> None:
     run_id = workshop.start()
     with db.transaction(workshop.pool) as conn:
         runs.finish(conn, run_id, "cancelled", "the report was paused")
+        captures.fail_unwanted(conn)
         assert {capture.state for capture in captures.of_run(conn, run_id)} == {"failed"}
 
 

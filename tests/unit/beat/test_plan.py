@@ -15,20 +15,13 @@ HOURLY = Schedule(frequency="hourly", time_zone="UTC", start=START)
 def test_a_report_claimed_in_time_runs_for_its_slot() -> None:
     decided = plan(DAILY, START, START + dt.timedelta(milliseconds=5), DAY)
     assert decided.slot == START
-    assert not decided.late
     assert not decided.missed
     assert decided.next_run_at == START + DAY
-
-
-def test_more_than_a_minute_late_is_late() -> None:
-    assert not plan(DAILY, START, START + dt.timedelta(seconds=60), DAY).late
-    assert plan(DAILY, START, START + dt.timedelta(seconds=61), DAY).late
 
 
 def test_of_several_missed_slots_the_latest_runs_and_the_others_are_told_of() -> None:
     decided = plan(HOURLY, START, START + 3 * HOUR + dt.timedelta(minutes=30), DAY)
     assert decided.slot == START + 3 * HOUR
-    assert decided.late
     assert list(decided.missed) == [START, START + HOUR, START + 2 * HOUR]
     assert decided.next_run_at == START + 4 * HOUR
 
