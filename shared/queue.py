@@ -42,6 +42,8 @@ def priority(ring: Ring) -> int:
 
 #: The key that is there as long as Redis has forgotten nothing.
 MARK = "kept"
+#: Seconds that beat waits for a connection to the broker.
+PATIENCE = 5.0
 
 logger = log.get(__name__)
 
@@ -112,9 +114,8 @@ class Bell:
         forgotten nothing yet.
         """
         try:
-            with self.app.connection_for_write() as connection:
-                channel = connection.default_channel
-                return bool(channel.client.set(MARK, "1", nx=True))
+            with self.app.pool.acquire(block=True, timeout=PATIENCE) as connection:
+                return bool(connection.default_channel.client.set(MARK, "1", nx=True))
         except (KombuError, OperationalError, CeleryError, RedisError, OSError) as exc:
             logger.warning("bell.unheard", error=str(exc))
             return False

@@ -298,3 +298,48 @@ def test_beat_sleeps_until_the_next_slot_and_no_longer(
     assert tick.seconds_to_next(pool) == tick.LONGEST_SLEEP
     make(ago=-dt.timedelta(seconds=0.4))
     assert tick.SHORTEST_SLEEP <= tick.seconds_to_next(pool) <= 0.4
+
+
+def test_a_broker_that_lost_everything_is_rung_again_at_once(
+    pool: db.Pool, settings: Settings, make: Make
+) -> None:
+    bell, memory = RecordingBell(), Memory()
+    make()
+    tick.run_tick(pool, bell, settings, memory)
+    tick.run_tick(pool, bell, settings, memory)
+    assert len(bell.rings) == 2
+    bell.emptied = True
+    tick.run_tick(pool, bell, settings, memory)
+    assert len(bell.rings) == 4
+
+
+def test_a_clock_that_jumped_claims_nothing(pool: db.Pool, make: Make) -> None:
+    memory = Memory()
+    here = dt.datetime.now(dt.UTC)
+    assert tick.clocks_agree(pool, here - dt.timedelta(seconds=5), memory)
+    assert not tick.clocks_agree(pool, here - dt.timedelta(seconds=40), memory)
+    assert not tick.clocks_agree(pool, here + dt.timedelta(seconds=40), memory)
+    assert tick.clocks_agree(pool, here, memory)
+
+
+def test_slots_of_another_tzdata_are_computed_anew_and_due_ones_stay(
+    pool: db.Pool, make: Make
+) -> None:
+    later, due = make(ago=-DAY, name="later"), make(name="due")
+    with db.transaction(pool) as conn:
+        conn.execute(
+            "UPDATE report SET tzdata = '1999a', next_run_at = next_run_at + interval '1 hour' "
+            "WHERE id = %s",
+            [later],
+        )
+        conn.execute("UPDATE report SET tzdata = '1999a' WHERE id = %s", [due])
+    before = report_of(pool, later).next_run_at, report_of(pool, due).next_run_at
+    chores = Chores()
+    while chores.recomputed is not None:
+        sweep.do_chores(pool, chores)
+    assert before[0]
+    assert report_of(pool, later).next_run_at == before[0] - dt.timedelta(hours=1)
+    assert report_of(pool, due).next_run_at == before[1]
+    with db.transaction(pool) as conn:
+        rows = conn.execute("SELECT DISTINCT tzdata FROM report").fetchall()
+    assert [row["tzdata"] for row in rows] == [reports.tzdata_release()]

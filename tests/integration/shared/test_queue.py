@@ -57,3 +57,20 @@ def test_announcing_marks_what_was_rung_so_that_beat_does_not_ring_too(pool: db.
     queue.announce(pool, bell, rings)
     with db.transaction(pool) as conn:
         assert tasks.take_unheard(conn, tasks.RENDER) == []
+
+
+def test_a_broker_that_was_emptied_is_told_of_once(app: celery.Celery) -> None:
+    bell = Bell(app)
+    bell.forgot()
+    assert not bell.forgot()
+    with app.connection_for_write() as connection:
+        connection.default_channel.client.flushall()
+    assert [bell.forgot(), bell.forgot()] == [True, False]
+
+
+def test_a_broker_that_is_away_has_forgotten_nothing_yet(
+    settings: Settings, environ: dict[str, str]
+) -> None:
+    away = f"redis://127.0.0.1:{services.free_port()}/0"
+    gone = Settings.from_environment({**environ, "BROADSHEET_REDIS_URL": away})
+    assert not Bell(queue.make_celery("tests", gone)).forgot()
