@@ -15,6 +15,7 @@ from api import (
     errors,
     health,
     mail,
+    metrics,
     openapi,
     render,
     report_settings,
@@ -42,6 +43,7 @@ BLUEPRINTS = (
     report_settings.blp,
     schedule_preview.blp,
     health.blp,
+    metrics.blp,
 )
 
 

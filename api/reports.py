@@ -288,10 +288,14 @@ def check(report: Report, now: dt.datetime) -> None:
 
 
 def check_options(options: Mapping[str, Any]) -> None:
-    """Raise `BadRequest` for a zone that there is none of; the rest is checked as it comes in."""
+    """Raise `BadRequest` for a zone that there is none of, or addresses that are none.
+
+    The rest is checked as it comes in.
+    """
     name = str(options.get("timeZone") or "")
     if name and schedule.find_zone(name) is None:
         raise invalid("options.timeZone", 'must be an IANA name such as "Europe/Warsaw", or empty')
+    addresses.parse("options.failureRecipients", str(options.get("failureRecipients") or ""))
 
 
 def check_sendable(report: Report) -> None:

@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from flask import Response, jsonify, send_file
-from werkzeug.exceptions import NotFound
+from werkzeug.exceptions import Conflict, NotFound
 
 from api import auth, paging, schemas
 from api.auth import identity, needs
 from api.blueprint import Blueprint
 from api.services import services
 from api.times import shown
-from shared import captures, db, deliveries, documents, reports, runs
+from shared import captures, db, deliveries, documents, log, reports, runs
 from shared.captures import Capture
 from shared.db import Connection
 from shared.deliveries import Delivery
@@ -29,6 +29,9 @@ blp = Blueprint(
     description="What became of a report each time it was due or asked for; not in Grafana.",
 )
 DEFAULT_PAGE = 50
+CANCELLED = "It was cancelled through the API."
+
+logger = log.get(__name__)
 BINARY = {"type": "string", "format": "binary"}
 
 
@@ -39,11 +42,16 @@ BINARY = {"type": "string", "format": "binary"}
 @blp.fails(404)
 def list_runs(query: dict[str, Any], report_id: int) -> Response:
     """List the runs of a report, the newest first, 50 unless another page is asked for."""
+    with db.transaction(services().pool) as conn:
+        if reports.get(conn, identity().org_id, report_id) is None:
+            raise NotFound("Report not found")
+    return _listed(query, report_id)
+
+
+def _listed(query: dict[str, Any], report_id: int | None) -> Response:
     state, kind = query.get("state") or None, query.get("kind") or None
     org_id = identity().org_id
     with db.transaction(services().pool) as conn:
-        if reports.get(conn, org_id, report_id) is None:
-            raise NotFound("Report not found")
         found = runs.find(
             conn,
             org_id,
@@ -56,6 +64,41 @@ def list_runs(query: dict[str, Any], report_id: int) -> Response:
         total = runs.count(conn, org_id, report_id, state=state, kind=kind)
     response = jsonify([_summary(run) for run in found])
     return paging.headed(response, total, query, DEFAULT_PAGE)
+
+
+@blp.route("/runs", methods=["GET"])
+@needs(auth.READ)
+@blp.arguments(paging.RunQuery, location="query")
+@blp.answers(200, schemas.Run(many=True), headers=paging.HEADERS)
+def list_all_runs(query: dict[str, Any]) -> Response:
+    """List the runs of all reports, the newest first: what did not go out is `state=failed`.
+
+    For those who may read every report.
+    """
+    if not identity().may_all(auth.READ):
+        raise auth.denied(auth.READ)
+    return _listed(query, None)
+
+
+@blp.route("/runs/<id64:run_id>/cancel", methods=["POST"])
+@needs(auth.SEND, or_asker=True)
+@blp.answers(200, schemas.SuccessResponseBody)
+@blp.fails(404, 409)
+def cancel_run(run_id: int) -> dict[str, Any]:
+    """Cancel a run that is not rendered yet; nothing of it is sent. Later it is 409."""
+    asking = identity()
+    with db.transaction(services().pool) as conn:
+        run = runs.get(conn, run_id, org_id=asking.org_id)
+        mine = run is not None and run.requested_by is not None
+        if not (run and mine and run.requested_by == asking.token_id):
+            if not asking.may_send(run.report_id if run else None):
+                raise auth.denied(auth.SEND)
+            if run is None:
+                raise NotFound("Run not found")
+        if not runs.cancel(conn, run_id, CANCELLED):
+            raise Conflict(f"The run is {run.state} and cannot be cancelled any more")
+    logger.info("run.cancelled", run_id=run_id, token_id=asking.token_id)
+    return {"message": "Run cancelled"}
 
 
 @blp.route("/runs/<id64:run_id>", methods=["GET"])

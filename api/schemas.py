@@ -175,6 +175,26 @@ class ReportOptions(Body):
             )
         },
     )
+    spread_seconds = Whole(
+        low=0,
+        high=spec.LONGEST_SPREAD,
+        metadata={
+            "description": (
+                "Not in Grafana: the report may begin up to so many seconds after its slot, always "
+                "the same for one slot, so that not all reports begin at once. Time ranges still "
+                "end at the slot."
+            )
+        },
+    )
+    failure_recipients = Text(
+        longest=10_000,
+        metadata={
+            "description": (
+                "Not in Grafana: who gets a mail when a slot of the report did not go out, in "
+                "whole or in part; addresses with commas."
+            )
+        },
+    )
 
     class Meta:
         """Echo what newer Grafanas know."""

@@ -33,8 +33,7 @@ def plan(rule: Schedule, due: dt.datetime, now: dt.datetime, catchup: dt.timedel
     between `due` and it have been missed, of which the newest are listed. Where the rule has no
     slot since `due` (the time zone's rules have changed), nothing is run.
     """
-    following = schedule.next_after(rule, now)
-    latest = schedule.latest_until(rule, now)
+    latest, following = schedule.around(rule, now)
     if latest is None or latest < due:
         return Plan(None, missed=(), more_missed=False, next_run_at=following)
     just_before = dt.timedelta(microseconds=1)

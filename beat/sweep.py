@@ -14,6 +14,8 @@ from shared.queue import Bell
 logger = log.get(__name__)
 
 BATCH = 200
+#: Ids of reports that are looked through at once.
+SPAN = 1_000
 #: Who asked for an export has fetched it by then.
 EXPORTS_KEPT = dt.timedelta(days=1)
 #: Seconds between two looks for what is not urgent.
@@ -109,7 +111,7 @@ def do_chores(pool: Pool, chores: Chores) -> None:
     if chores.recomputed is not None:
         with db.transaction(pool) as conn:
             chores.recomputed = reports.recompute(
-                conn, db.clock(conn), after=chores.recomputed, limit=BATCH
+                conn, db.clock(conn), after=chores.recomputed, span=SPAN
             )
     with db.transaction(pool) as conn:
         captures.fail_unwanted(conn)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass, field
 
-from beat import claim, sweep
+from beat import claim, notices, sweep
 from beat.claim import Patience
 from shared import admission, db, log, queue, reports, tasks
 from shared.admission import Turn
@@ -37,6 +37,7 @@ class Memory:
 
     turn: Turn = field(default_factory=Turn)
     chores: sweep.Chores = field(default_factory=sweep.Chores)
+    told: notices.Told = field(default_factory=notices.Told)
     skewed: bool = False
 
 
@@ -45,13 +46,15 @@ def run_tick(pool: Pool, bell: Bell, settings: Settings, memory: Memory) -> floa
 
     Raises `DatabaseAway` when the database cannot be reached.
     """
-    if clocks_agree(pool, dt.datetime.now(dt.UTC), memory):
-        claim_due(pool, settings)
+    rush = clocks_agree(pool, dt.datetime.now(dt.UTC), memory) and claim_due(pool, settings)
     full = admit_waiting(pool, bell, settings, memory.turn)
     sweep.ring_again(pool, bell)
     sweep.reap(pool, max_attempts=settings.max_attempts)
     sweep.give_up_overdue(pool)
+    notices.tell_owners(pool, bell, memory.told, lifetime=settings.run_timeout)
     sweep.do_chores(pool, memory.chores)
+    if rush:
+        return 0.0
     return FULL_SLEEP if full else seconds_to_next(pool)
 
 
@@ -77,34 +80,34 @@ def clocks_agree(pool: Pool, here: dt.datetime, memory: Memory) -> bool:
     return agree
 
 
-def claim_due(pool: Pool, settings: Settings) -> int:
-    """Turn due reports into runs, batch after batch; return how many reports were claimed."""
+def claim_due(pool: Pool, settings: Settings) -> bool:
+    """Turn due reports into runs, batch after batch; return whether more are due."""
     patience = Patience(
         catchup=dt.timedelta(seconds=settings.catchup_seconds), lifetime=settings.run_timeout
     )
-    total = 0
     for _ in range(BATCHES):
         with db.transaction(pool) as conn:
             number = claim.claim_batch(conn, db.clock(conn), patience)
-        total += number
         if number < claim.BATCH:
-            break
-    return total
+            return False
+    return True
 
 
 def admit_waiting(pool: Pool, bell: Bell, settings: Settings, turn: Turn) -> bool:
-    """Admit as many waiting runs as workers will soon have room for, the organisations in turn.
-
-    Returns whether there may be more.
-    """
-    with db.transaction(pool) as conn:
-        most = settings.grafana_captures
-        room = tasks.window(conn, tasks.RENDER, most=most) - tasks.waiting(conn, tasks.RENDER)
-        admitted = admission.lock_waiting(conn, turn, room=room) if room > 0 else []
-        rings = admission.admit(conn, admitted)
-    # After the commit: a message must never be there before its row.
-    queue.announce(pool, bell, rings)
-    return room <= 0 or len(admitted) >= room
+    """Admit runs until workers have what to do for a while; return whether more may wait."""
+    for _ in range(BATCHES):
+        with db.transaction(pool) as conn:
+            most = settings.grafana_captures
+            room = tasks.window(conn, tasks.RENDER, most=most) - tasks.waiting(conn, tasks.RENDER)
+            if room <= 0:
+                return True
+            admitted = admission.lock_waiting(conn, turn, room=room)
+            rings = admission.admit(conn, admitted)
+        # After the commit: a message must never be there before its row.
+        queue.announce(pool, bell, rings)
+        if not admitted:
+            return False
+    return True
 
 
 def seconds_to_next(pool: Pool) -> float:

@@ -20,6 +20,7 @@ from shared.spec import CaptureSpec
 from shared.tasks import Ring
 
 NO_DASHBOARD = "The report has no dashboard."
+LARGEST_ID = 2**63 - 1
 
 
 def insert(conn: Connection, new: NewRun) -> tuple[int, list[Ring]] | None:
@@ -142,7 +143,7 @@ WITH RECURSIVE org AS (
          ORDER BY org_id LIMIT 1
     ) AS following
 )
-SELECT org_id FROM org LIMIT %(most)s
+SELECT org_id FROM org WHERE org_id <= %(last)s LIMIT %(most)s
 """
 
 WAITING = f"""
@@ -167,21 +168,24 @@ class Turn:
 def lock_waiting(conn: Connection, turn: Turn, *, room: int) -> list[Run]:
     """Lock up to `room` runs that may begin, the organisations in turn; move the turn on.
 
-    Each of the next organisations gets an equal part of the room, and what one does not use goes
-    to others at the next call.
+    Each of the next organisations gets an equal part of the room. Empty when no run of any may
+    begin now.
     """
-    orgs = _orgs(conn, turn.last, room)
-    if len(orgs) < room and turn.last:
-        # Once around; those after the turn came first.
-        orgs += [org for org in _orgs(conn, 0, room - len(orgs)) if org not in orgs]
-    if not orgs:
-        turn.last = 0
-        return []
-    turn.last = orgs[-1]
-    each = -(-room // len(orgs))
-    rows = conn.execute(WAITING, {"orgs": orgs, "each": each})
-    return [runs.from_row(row) for row in rows]
+    began_at = turn.last
+    # From where the last turn ended to the end, then from the beginning to there.
+    for first, last in ((began_at, LARGEST_ID), (0, began_at)):
+        after = first
+        while orgs := _orgs(conn, after, last, room):
+            after = turn.last = orgs[-1]
+            each = -(-room // len(orgs))
+            rows = conn.execute(WAITING, {"orgs": orgs, "each": each}).fetchall()
+            if rows:
+                return [runs.from_row(row) for row in rows[:room]]
+    turn.last = 0
+    return []
 
 
-def _orgs(conn: Connection, after: int, most: int) -> list[int]:
-    return [row["org_id"] for row in conn.execute(ORGS, {"after": after, "most": most})]
+def _orgs(conn: Connection, after: int, last: int, most: int) -> list[int]:
+    """Return the next organisations with runs that wait, be it for their time."""
+    rows = conn.execute(ORGS, {"after": after, "last": last, "most": most})
+    return [row["org_id"] for row in rows]

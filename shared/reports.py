@@ -365,19 +365,21 @@ def lock_due(conn: Connection, *, limit: int) -> list[Due]:
 
 STALE = f"""
 SELECT id, next_run_at, {", ".join(RULE)} FROM report
- WHERE id > %s AND state = 'scheduled' AND tzdata <> %s ORDER BY id LIMIT %s FOR UPDATE
+ WHERE id > %(after)s AND id <= %(last)s AND state = 'scheduled' AND tzdata <> %(tzdata)s
+ ORDER BY id FOR UPDATE
 """
 
 
-def recompute(conn: Connection, now: dt.datetime, *, after: int, limit: int) -> int | None:
+def recompute(conn: Connection, now: dt.datetime, *, after: int, span: int) -> int | None:
     """Compute the next slots of reports whose slot comes from another release of tzdata.
 
-    Begins behind the report `after`; returns the last report looked at, None at the end. A slot
-    that is due stays, for beat to decide about.
+    Looks at the reports with the next `span` ids behind `after`; returns the last of these, None
+    at the end. A slot that is due stays, for beat to decide about.
     """
-    rows = conn.execute(STALE, [after, tzdata_release(), limit]).fetchall()
+    last = after + span
+    bounds = {"after": after, "last": last, "tzdata": tzdata_release()}
     moved = []
-    for row in rows:
+    for row in conn.execute(STALE, bounds).fetchall():
         slot = row["next_run_at"]
         if slot is None or slot > now:
             # A rule whose zone is gone keeps its slot; beat tells of it when that has come.
@@ -385,7 +387,8 @@ def recompute(conn: Connection, now: dt.datetime, *, after: int, limit: int) -> 
                 slot = next_run(SCHEDULED, _take_rule(dict(row)), now)
         moved.append((row["id"], slot, SCHEDULED if slot else EXPIRED))
     advance(conn, moved)
-    return rows[-1]["id"] if rows else None
+    more = conn.execute("SELECT 1 FROM report WHERE id > %s LIMIT 1", [last]).fetchone()
+    return last if more else None
 
 
 ADVANCE = """

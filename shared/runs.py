@@ -17,13 +17,19 @@ from shared import captures, documents, reports
 from shared.db import Connection
 from shared.spec import RunSpec
 
-SCHEDULE, API, TEST, EXPORT = "schedule", "api", "test", "export"
+SCHEDULE, API, TEST, EXPORT, NOTICE = "schedule", "api", "test", "export", "notice"
 ACTIVE = ("queued", "rendering", "delivering")
 FINAL = ("sent", "partial", "failed", "missed", "skipped", "cancelled")
 STATES = ACTIVE + FINAL
 
 #: Runs that somebody waits for go before those of the schedule.
-LANES = {SCHEDULE: "scheduled", API: "interactive", TEST: "interactive", EXPORT: "interactive"}
+LANES = {
+    SCHEDULE: "scheduled",
+    API: "interactive",
+    TEST: "interactive",
+    EXPORT: "interactive",
+    NOTICE: "scheduled",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,16 +184,17 @@ def of_key(conn: Connection, org_id: int, key: str) -> tuple[int, str] | None:
 def find(
     conn: Connection,
     org_id: int,
-    report_id: int,
+    report_id: int | None,
     *,
     state: str | None = None,
     kind: str | None = None,
     limit: int = 50,
     offset: int = 0,
 ) -> list[Run]:
-    """Return the runs of a report, the newest first."""
+    """Return the runs of a report, or of the whole org, the newest first."""
     rows = conn.execute(
-        f"{SELECT} WHERE run.org_id = %(org)s AND run.report_id = %(report)s "
+        f"{SELECT} WHERE run.org_id = %(org)s "
+        "AND (%(report)s::bigint IS NULL OR run.report_id = %(report)s) "
         "AND (%(state)s::text IS NULL OR run.state = %(state)s) "
         "AND (%(kind)s::text IS NULL OR run.kind = %(kind)s) "
         "ORDER BY run.id DESC LIMIT %(limit)s OFFSET %(offset)s",
@@ -204,11 +211,12 @@ def find(
 
 
 def count(
-    conn: Connection, org_id: int, report_id: int, *, state: str | None, kind: str | None
+    conn: Connection, org_id: int, report_id: int | None, *, state: str | None, kind: str | None
 ) -> int:
     """Return how many runs `find` would list without paging."""
     row = conn.execute(
-        "SELECT count(*) AS n FROM run WHERE org_id = %(org)s AND report_id = %(report)s "
+        "SELECT count(*) AS n FROM run WHERE org_id = %(org)s "
+        "AND (%(report)s::bigint IS NULL OR report_id = %(report)s) "
         "AND (%(state)s::text IS NULL OR state = %(state)s) "
         "AND (%(kind)s::text IS NULL OR kind = %(kind)s)",
         {"org": org_id, "report": report_id, "state": state, "kind": kind},
@@ -233,7 +241,7 @@ def rendering_among(conn: Connection, report_ids: Sequence[int]) -> set[int]:
 def count_requested(conn: Connection, org_id: int) -> int:
     """Return how many runs that somebody of the org asked for are under way."""
     row = conn.execute(
-        "SELECT count(*) AS n FROM run WHERE org_id = %s AND kind <> 'schedule' "
+        "SELECT count(*) AS n FROM run WHERE org_id = %s AND kind IN ('api', 'test', 'export') "
         "AND state IN ('queued', 'rendering', 'delivering')",
         [org_id],
     ).fetchone()
@@ -330,7 +338,7 @@ def finish(conn: Connection, run_id: int, state: str, cause: str | None = None) 
 FINISHED = "broadsheet_run_finished"
 
 NOTIFY_FINISHED = """
-SELECT pg_notify(%s, id::text) FROM run WHERE id = %s AND kind <> 'schedule'
+SELECT pg_notify(%s, id::text) FROM run WHERE id = %s AND kind IN ('api', 'test', 'export')
 """
 
 
@@ -359,6 +367,36 @@ def cancel(conn: Connection, run_id: int, cause: str) -> bool:
     if row is None or row["state"] not in ("queued", "rendering"):
         return False
     return finish(conn, run_id, "cancelled", cause)
+
+
+def admit_without_captures(conn: Connection, run_id: int) -> None:
+    """Let a run begin that shows no dashboard."""
+    conn.execute("UPDATE run SET admitted_at = clock_timestamp() WHERE id = %s", [run_id])
+
+
+UNTOLD = """
+SELECT DISTINCT ON (run.report_id)
+       run.id, run.org_id, run.report_id, run.report_revision, run.scheduled_for, run.state,
+       run.cause, report.name, report.time_zone, report.options->>'failureRecipients' AS owners,
+       count(*) OVER (PARTITION BY run.report_id) - 1 AS others
+  FROM run JOIN report ON report.id = run.report_id
+ WHERE run.kind = 'schedule' AND run.state IN ('failed', 'partial', 'missed', 'skipped')
+   AND run.finished_at > %(since)s
+   AND report.options->>'failureRecipients' <> ''
+   AND NOT EXISTS (
+       SELECT FROM run AS notice WHERE notice.report_id = run.report_id
+          AND notice.kind = 'notice' AND notice.created_at >= run.finished_at
+   )
+ ORDER BY run.report_id, run.scheduled_for DESC LIMIT %(limit)s
+"""
+
+
+def untold(conn: Connection, *, since: dt.datetime, limit: int) -> Sequence[Mapping[str, Any]]:
+    """Return slots that did not go out and whose owners want to know and do not yet.
+
+    One row for each report, of its newest such slot since then, with how many `others` there are.
+    """
+    return conn.execute(UNTOLD, {"since": since, "limit": limit}).fetchall()
 
 
 OVERDUE = """

@@ -20,6 +20,8 @@ import re
 from calendar import monthrange
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 FREQUENCIES = ("once", "hourly", "daily", "weekly", "monthly", "last", "custom", "never")
@@ -131,6 +133,27 @@ def latest_until(schedule: Schedule, until: datetime) -> datetime | None:
     return None
 
 
+def around(schedule: Schedule, now: datetime) -> tuple[datetime | None, datetime | None]:
+    """Give the last slot at or before `now` and the first one after it.
+
+    What `latest_until` and `next_after` say, in half the time: beat asks it of every report that
+    is due, and preparing the rule is most of the work.
+    """
+    rule = _rule(schedule)
+    if rule is None:
+        return None, None
+    if rule.workdays_only or schedule.end is not None:
+        return latest_until(schedule, now), next_after(schedule, now)
+    number = rule.number_at(as_utc(now))
+    # Candidates side by side: where one is a slot and passed and the next one is to come, no
+    # other lies between.
+    slots = [rule.slot(candidate) for candidate in range(max(0, number - 1), number + 3)]
+    for passed, coming in pairwise(slots):
+        if passed is not None and coming is not None and passed <= now < coming:
+            return passed, coming
+    return latest_until(schedule, now), next_after(schedule, now)
+
+
 def slots_between(
     schedule: Schedule, after: datetime, until: datetime, limit: int
 ) -> list[datetime]:
@@ -164,6 +187,7 @@ def local(slot: datetime, time_zone: str) -> datetime:
     return _local(as_utc(slot), _zone(time_zone))
 
 
+@lru_cache(maxsize=1024)
 def find_zone(name: str) -> ZoneInfo | None:
     """Give the zone of an IANA name (`GMT` and `UTC` are among them), or None.
 

@@ -18,6 +18,8 @@ DELIVER, FAIL = "deliver", "fail"
 ON_INCOMPLETE = (DELIVER, FAIL)
 #: The longest that a report may wait for its panels, in seconds.
 LONGEST_RENDER = 900
+#: The longest that a report may begin after its slot, in seconds.
+LONGEST_SPREAD = 86_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -132,7 +132,8 @@ def compose(
         "left_out": [_named(document) for document in left_out],
         "limit": _size(max_attachment_bytes),
         "footer": _footer(branding),
-        "empty": not documents,
+        # A notice shows no dashboard, and nobody misses a document in it.
+        "empty": bool(spec.dashboards) and not documents,
     }
     for document in images:
         told = shown[pictures[document.id]]

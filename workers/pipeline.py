@@ -198,6 +198,7 @@ def assemble(task_id: int, deps: Deps) -> None:
         began = time.monotonic()
         with db.transaction(deps.pool) as conn:
             run = _run_of(conn, claim)
+            runs.start(conn, [run.id])
             done = captures.of_run(conn, run.id)
             parts = {capture.id: _contents(conn, capture.id) for capture in done}
             branding = report_settings.get(conn, run.org_id).body

@@ -15,10 +15,20 @@ ALTER TABLE run
     ADD CHECK (admitted_at IS NULL OR spec IS NOT NULL),
     ADD CHECK (state NOT IN ('rendering', 'delivering') OR admitted_at IS NOT NULL) NOT VALID;
 
+-- A notice is the mail that tells a report's owner of a slot that did not go out.
+ALTER TABLE run DROP CONSTRAINT run_kind_check;
+ALTER TABLE run ADD CONSTRAINT run_kind_check
+    CHECK (kind IN ('schedule', 'api', 'test', 'export', 'notice'));
+
 UPDATE run SET admitted_at = created_at WHERE state IN ('queued', 'rendering', 'delivering');
 
 CREATE INDEX run_waiting ON run (org_id, not_before, id)
     WHERE state = 'queued' AND admitted_at IS NULL;
+CREATE INDEX run_not_sent ON run (finished_at)
+    WHERE kind = 'schedule' AND state IN ('failed', 'partial', 'missed', 'skipped');
+DROP INDEX run_requested;
+CREATE INDEX run_requested ON run (org_id)
+    WHERE kind IN ('api', 'test', 'export') AND state IN ('queued', 'rendering', 'delivering');
 CREATE INDEX run_unrendered ON run (deadline) WHERE state IN ('queued', 'rendering');
 
 ALTER TABLE capture
@@ -85,3 +95,6 @@ ALTER TABLE capture
     ALTER COLUMN key SET NOT NULL;
 
 CREATE INDEX capture_open ON capture (key) WHERE state IN ('queued', 'rendering');
+
+-- What a person has to look after; the metrics count it.
+CREATE INDEX delivery_unknown ON delivery (id) WHERE state = 'unknown';

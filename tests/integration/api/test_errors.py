@@ -212,7 +212,7 @@ def test_a_report_that_is_not_there_is_404(admin):
 
 
 def test_an_unknown_address_is_404_in_json(admin):
-    for path in ("/", "/api", "/api/report", "/api/reports/1/2", "/api/reports/runs"):
+    for path in ("/", "/api", "/api/report", "/api/reports/1/2", "/api/reports/runs/1/2"):
         assert admin("GET", path) == (404, {"message": "Not found"})
 
 

@@ -28,6 +28,7 @@ ROUTES = [
     ("GET", "/api/reports/settings", None, "reports.settings:read", None),
     ("POST", "/api/reports/settings", {}, "reports.settings:write", None),
     ("GET", "/api/reports/1/runs", None, "reports:read", True),
+    ("GET", "/api/reports/runs", None, "reports:read", None),
 ]
 OPEN = [
     ("GET", "/api/reports/render/csvs?dashboards=x", None),

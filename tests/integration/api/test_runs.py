@@ -300,3 +300,28 @@ def test_a_preview_of_nothing_is_400(admin):
         status, answer = admin("POST", "/api/reports/schedule/preview", body)
         assert status == 400
         assert answer["message"].startswith(f"{field}: ")
+
+
+def test_a_run_that_waits_is_cancelled_and_nothing_of_it_is_left_to_do(pool, admin):
+    run_id = made(pool)
+    assert admin("POST", f"/api/reports/runs/{run_id}/cancel")[0] == 200
+    status, body = admin("GET", f"/api/reports/runs/{run_id}")
+    assert (status, body["state"]) == (200, "cancelled")
+    assert "cancelled" in body["cause"]
+
+
+def test_what_is_rendered_or_over_is_not_cancelled(pool, admin):
+    run_id = made(pool)
+    sent(pool, run_id)
+    status, body = admin("POST", f"/api/reports/runs/{run_id}/cancel")
+    assert status == 409
+    assert "cannot be cancelled" in body["message"]
+    assert admin("POST", "/api/reports/runs/4711/cancel")[0] == 404
+
+
+def test_the_runs_of_all_reports_are_one_list_for_those_who_may_read_all(pool, admin, caller):
+    ids = [made(pool), made(pool, slot=1, kind=runs.API, report_id=None)]
+    assert [run["id"] for run in admin("GET", "/api/reports/runs")[1]] == ids[::-1]
+    assert admin("GET", "/api/reports/runs?state=failed")[1] == []
+    narrow = caller(permissions={"reports:read": ["reports:id:1"]})
+    assert narrow("GET", "/api/reports/runs")[0] == 403

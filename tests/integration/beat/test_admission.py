@@ -338,3 +338,27 @@ def test_only_so_many_captures_of_a_grafana_are_under_way_at_once(pool: db.Pool)
         assert first
         tasks.complete(conn, first)
         assert tasks.claim(conn, rings[2].task_id, "render", "w", lease=60, most=2)
+
+
+def test_organisations_whose_runs_wait_for_their_time_do_not_hold_up_others(
+    pool: db.Pool, settings: Settings, due: Due
+) -> None:
+    for org_id in range(1, 5):
+        due(name=str(org_id), org_id=org_id, options={"spreadSeconds": 80_000})
+    due(name="now", org_id=9)
+    claim(pool, settings)
+    with db.transaction(pool) as conn:
+        conn.execute("UPDATE run SET not_before = now() + interval '1 hour' WHERE org_id < 9")
+    assert [run.org_id for run in admit(pool, room=2)] == [9]
+
+
+def test_room_that_one_organisation_leaves_is_anothers(
+    pool: db.Pool, settings: Settings, due: Due
+) -> None:
+    for number in range(tasks.LEAST_WINDOW):
+        uid = {"uid": f"d{number}"}
+        due(name=str(number), org_id=1, dashboards=[{"dashboard": uid}])
+    due(name="the only one", org_id=2)
+    bell = RecordingBell()
+    tick.run_tick(pool, bell, settings, Memory())
+    assert len(bell.rings) == tasks.LEAST_WINDOW

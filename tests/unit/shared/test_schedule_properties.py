@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from shared.schedule import (
     Schedule,
+    around,
     latest_until,
     next_after,
     occurrences,
@@ -180,6 +181,11 @@ def test_slots_ascend_strictly_and_both_searches_agree(case: tuple[Schedule, dat
     schedule, moment = case
     slots = occurrences(schedule, moment, 8)
     assert all(low < high for low, high in pairwise([moment, *slots]))
+    for instant in (moment, *slots, *(slot - TICK for slot in slots)):
+        assert around(schedule, instant) == (
+            latest_until(schedule, instant),
+            next_after(schedule, instant),
+        )
     for slot in slots:
         assert slot.tzinfo is UTC
         assert next_after(schedule, slot - TICK) == slot

@@ -1,0 +1,54 @@
+"""What Prometheus is told."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from shared import admission, db, runs
+from shared.spec import DashboardSpec, RunSpec
+from tests.integration.api.fakes import report_body
+
+
+def read(caller) -> dict[tuple[str, ...], float]:
+    answer = caller(None).ask("GET", "/metrics")
+    assert answer.status_code == 200
+    assert answer.content_type.startswith("text/plain")
+    return {
+        (sample.name.removeprefix("broadsheet_"), *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    }
+
+
+def test_a_service_at_rest_has_nothing_waiting(caller):
+    found = read(caller)
+    assert found["reports_due",] == found["reports_oldest_due_seconds",] == 0
+    assert found["runs_waiting",] == found["deliveries_unknown",] == 0
+    assert found["runs_not_sent_last_day", "missed"] == 0
+
+
+def test_a_slot_that_no_beat_claims_and_a_run_that_waits_are_seen(caller, admin, pool):
+    admin("POST", "/api/reports", report_body())
+    with db.transaction(pool) as conn:
+        conn.execute("UPDATE report SET next_run_at = now() - interval '90 seconds'")
+        new = runs.NewSlot(org_id=1, report_id=1, report_revision=1,
+                           scheduled_for=db.clock(conn) - dt.timedelta(seconds=40))  # fmt: skip
+        runs.insert_slots(conn, [new], lifetime=60)
+        gone = runs.NewSlot(org_id=1, report_id=1, report_revision=1, state="missed", cause="c",
+                            scheduled_for=db.clock(conn) - dt.timedelta(seconds=90))  # fmt: skip
+        runs.insert_slots(conn, [gone], lifetime=60)
+        test = runs.NewRun(
+            org_id=1, report_id=None, report_revision=None, kind=runs.TEST,
+            scheduled_for=db.clock(conn),
+            spec=RunSpec(name="r", dashboards=(DashboardSpec(uid="a"),)),
+        )  # fmt: skip
+        admission.insert(conn, test)
+    found = read(caller)
+    assert found["reports_due",] == 1
+    assert 90 <= found["reports_oldest_due_seconds",] < 120
+    assert found["runs_waiting",] == 1
+    assert 40 <= found["runs_oldest_waiting_seconds",] < 70
+    assert found["tasks", "render", "interactive", "waiting"] == 1
+    assert found["runs_not_sent_last_day", "missed"] == 1
