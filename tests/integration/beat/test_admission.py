@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -362,3 +364,43 @@ def test_room_that_one_organisation_leaves_is_anothers(
     bell = RecordingBell()
     tick.run_tick(pool, bell, settings, Memory())
     assert len(bell.rings) == tasks.LEAST_WINDOW
+
+
+def test_no_run_is_older_than_an_edit_that_was_acknowledged(
+    pool: db.Pool, settings: Settings, due: Due
+) -> None:
+    report_id = due(name="0")
+    acknowledged: list[tuple[dt.datetime, int]] = []
+    over = threading.Event()
+
+    def edit() -> None:
+        for number in range(1, 26):
+            with db.transaction(pool) as conn:
+                stored = reports.get(conn, 1, report_id, for_update=True)
+                assert stored
+                slot = db.clock(conn)
+                again = Schedule(frequency="once", time_zone="UTC", start=slot)
+                reports.update(
+                    conn,
+                    _with(stored, name=str(number), schedule=again, next_run_at=slot,
+                          state="scheduled"),
+                )  # fmt: skip
+            with db.transaction(pool) as conn:
+                acknowledged.append((db.clock(conn), number))
+        over.set()
+
+    def beat() -> None:
+        while not over.is_set():
+            claim(pool, settings)
+            admit(pool, room=5)
+
+    with ThreadPoolExecutor() as threads:
+        done = [threads.submit(work) for work in (beat, beat, edit)]
+        for future in done:
+            future.result(60)
+    with db.transaction(pool) as conn:
+        made = [run for run in runs.find(conn, 1, report_id, limit=500) if run.state == "queued"]
+    assert made
+    for run in made:
+        known = max((number for at, number in acknowledged if at <= run.created_at), default=0)
+        assert int(run.spec.name) >= known
