@@ -19,7 +19,7 @@ from shared.runs import LANES, NewRun, Run
 from shared.spec import CaptureSpec
 from shared.tasks import Ring
 
-NO_DASHBOARD = "The report has no dashboard."
+NO_DASHBOARD = "The report has no dashboard that could be read."
 LARGEST_ID = 2**63 - 1
 
 

@@ -12,10 +12,12 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from shared import schedule
+from shared import log, schedule
 from shared.db import Connection
 from shared.schedule import InvalidSchedule, Schedule
 from shared.spec import DELIVER, DashboardSpec, RunSpec
+
+logger = log.get(__name__)
 
 #: A run that is made later than this after its slot is late, and the mail says so.
 PUNCTUAL = dt.timedelta(seconds=60)
@@ -182,11 +184,19 @@ def _to_row(report: Report) -> dict[str, Any]:
 
 
 def spec_of(row: Mapping[str, Any], *, late: bool) -> RunSpec:
-    """Return the frozen copy of a report that is given as its row in JSON."""
+    """Return the frozen copy of a report that is given as its row in JSON.
+
+    Of one that cannot be understood, its name and no dashboard: it must not keep the runs of
+    others from being read.
+    """
     # Times are text there, and no part of a spec.
     timeless = {"start_at": None, "end_at": None}
     wanted = {name: row[name] for name in COLUMN_NAMES}
-    return _from_row({**wanted, **timeless}).spec(late=late)
+    try:
+        return _from_row({**wanted, **timeless}).spec(late=late)
+    except (TypeError, ValueError, AttributeError, LookupError):
+        logger.exception("report.unreadable", report_id=row["id"])
+        return RunSpec(name=str(row["name"]), dashboards=())
 
 
 WRITTEN = [

@@ -404,3 +404,14 @@ def test_no_run_is_older_than_an_edit_that_was_acknowledged(
     for run in made:
         known = max((number for at, number in acknowledged if at <= run.created_at), default=0)
         assert int(run.spec.name) >= known
+
+
+def test_a_report_that_cannot_be_understood_fails_alone(
+    pool: db.Pool, settings: Settings, due: Due
+) -> None:
+    broken, sound = due(name="broken"), due(name="sound")
+    with db.transaction(pool) as conn:
+        conn.execute("UPDATE report SET dashboards = '[1]' WHERE id = %s", [broken])
+    tick.run_tick(pool, RecordingBell(), settings, Memory())
+    assert run_of(pool, broken).state == "failed"
+    assert len(captures_of(pool, sound)) == 1
