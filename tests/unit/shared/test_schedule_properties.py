@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from itertools import pairwise, takewhile
 from typing import Literal
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from dateutil.rrule import DAILY, HOURLY, MONTHLY, WEEKLY, rrule
 from hypothesis import given, settings
@@ -120,10 +120,21 @@ def transitions(name: str) -> list[datetime]:
     return found
 
 
+@cache
+def moving_zones() -> list[str]:
+    """All zones of the database whose offset changes in these years."""
+    months = [datetime(2009 + n // 12, n % 12 + 1, 1, 12, tzinfo=UTC) for n in range(22 * 12)]
+    return [
+        name
+        for name in sorted(available_timezones() - {"localtime", "Factory"})
+        if len({month.astimezone(ZoneInfo(name)).utcoffset() for month in months}) > 1
+    ]
+
+
 @st.composite
 def schedules(draw: st.DrawFn) -> tuple[Schedule, datetime]:
     """Draw a rule, and a moment; half of the moments stand at a change of the offset."""
-    zone = draw(st.sampled_from(ZONES))
+    zone = draw(st.sampled_from(ZONES) | st.deferred(lambda: st.sampled_from(moving_zones())))
     frequency = draw(
         st.sampled_from(["once", "hourly", "daily", "weekly", "monthly", "last", "custom"])
     )
@@ -194,6 +205,20 @@ def test_slots_ascend_strictly_and_both_searches_agree(case: tuple[Schedule, dat
         assert latest_until(schedule, high - TICK) == low
     if slots:
         assert slots_between(schedule, moment, slots[-1], 100) == slots
+
+
+def test_every_zone_keeps_the_policy_at_its_latest_changes() -> None:
+    zones = moving_zones()
+    assert len(zones) > 300
+    for zone in zones:
+        for change in transitions(zone)[-2:]:
+            for minutes in (-30, 30):
+                start = change + timedelta(days=-3, minutes=minutes)
+                for frequency in ("daily", "hourly"):
+                    schedule = Schedule(frequency=frequency, time_zone=zone, start=start)
+                    expected = walk(schedule, start + timedelta(days=7))[:8]
+                    found = occurrences(schedule, start - TICK, 8)
+                    assert found[: len(expected)] == expected, (zone, change, minutes, frequency)
 
 
 @SETTINGS
