@@ -133,7 +133,7 @@ def compose(
         "limit": _size(max_attachment_bytes),
         "footer": _footer(branding),
         # A notice shows no dashboard, and nobody misses a document in it.
-        "empty": bool(spec.dashboards) and not documents,
+        "empty": bool(sheets) and not documents,
     }
     for document in images:
         told = shown[pictures[document.id]]

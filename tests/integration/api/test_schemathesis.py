@@ -63,7 +63,10 @@ def test_no_request_meets_a_fault_or_an_answer_that_is_not_described(app, token,
     operations.sort(key=lambda operation: last.get(operation.method.upper(), 0))
     answers = {operation.label: _try(operation, headers) for operation in operations}
     assert len(answers) > 20
-    unanswered = [label for label, statuses in answers.items() if not statuses[200]]
+    # Run 1 is over, so what is for runs under way is told so.
+    unanswered = [
+        label for label, statuses in answers.items() if not (statuses[200] or statuses[409])
+    ]
     assert unanswered == [], "the requests are too wild to be taken at all"
 
 
