@@ -110,6 +110,15 @@ def runs_own_code(plugins: Plugins, answer: Mapping[str, Any]) -> bool:
     return True
 
 
+def answer_of(body: bytes) -> Mapping[str, Any]:
+    """Return a dashboard as the page was given it; nothing where that is no JSON object."""
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        answer = None
+    return answer if isinstance(answer, dict) else {}
+
+
 def _panel_types(model: Mapping[str, Any]) -> Iterator[str | None]:
     """Yield the type of each panel, also of those inside rows; None where it is not certain."""
     pending = list(model["panels"])

@@ -36,7 +36,7 @@ from workers.capture.page import Scripts
 from workers.capture.places import Places
 from workers.capture.readiness import Look
 from workers.capture.request import Captured, CaptureRequest, Table
-from workers.capture.reuse import Past, Wanted, may_stay, plugins_of, runs_own_code
+from workers.capture.reuse import Past, Wanted, answer_of, may_stay, plugins_of, runs_own_code
 from workers.capture.traffic import message_of
 from workers.capture.verdict import OK, Verdict, judge, one_line
 
@@ -268,7 +268,7 @@ def _past(visit: Visit, *, is_disturbed: bool) -> Past:
     stay, gateway = visit.stay, visit.gateway
     plugins = stay.past.plugins if stay.past else plugins_of(gateway.document)
     is_own = plugins is not None and all(
-        runs_own_code(plugins, json.loads(body)) for body in set(gateway.handed)
+        runs_own_code(plugins, answer_of(body)) for body in set(gateway.handed)
     )
     return Past(
         theme=stay.theme,
@@ -416,7 +416,9 @@ async def _opened(
         ready_at=ready_at,
     )
     check = partial(_check_traffic, visit.gateway, request.uid)
-    found = await _gone_to(visit, url, clock, wait) if visit.stay.past else None
+    found = None
+    if visit.stay.past:
+        found = await _gone_to(visit, url, clock, wait, again_until=(began + deadline) / 2)
     if found is None:
         ready_at.clear()
         visit.stay.loaded(theme)
@@ -440,11 +442,17 @@ class Doubtful(steps.NotShown):
 
 
 async def _gone_to(
-    visit: Visit, url: str, clock: Clock, wait: Callable[..., Awaitable[tuple[Look, bool]]]
+    visit: Visit,
+    url: str,
+    clock: Clock,
+    wait: Callable[..., Awaitable[tuple[Look, bool]]],
+    *,
+    again_until: float,
 ) -> tuple[Look, bool] | None:
     """Go to the dashboard within the front-end and wait; None if it must be loaded after all.
 
-    That is no fault: whatever is wrong, loading the page anew shows whose it was.
+    That is no fault: whatever is wrong, loading the page anew shows whose it was. What is merely
+    doubtful is not loaded again after `again_until`, when less might come of it.
     """
     page, scripts, gateway, stay = visit.page, visit.scripts, visit.gateway, visit.stay
     span = visit.span.from_ms, visit.span.to_ms
@@ -458,7 +466,7 @@ async def _gone_to(
         look, in_time = await wait(check=nothing)
         if not await steps.shows(page, scripts, visit.request.uid, span):
             raise steps.NotShown("The front-end shows something else.")
-        if in_time and _is_doubtful(visit, look):
+        if time.monotonic() < again_until and _is_doubtful(visit, look):
             raise Doubtful
     except (BroadsheetError, PlaywrightError) as exc:
         stay.is_stubborn = not isinstance(exc, Doubtful)

@@ -39,8 +39,7 @@ def boot_data(
     """The whole object; None as the caller gives the login page's."""
     return {
         "user": _user(caller, base, theme),
-        "settings": _settings(version, base, url, through_apis)
-        | {"disableSanitizeHtml": not sanitizes},
+        "settings": _settings(version, base, url, through_apis, sanitizes),
         "navTree": [
             {
                 "id": "dashboards",

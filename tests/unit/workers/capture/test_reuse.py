@@ -176,3 +176,8 @@ def test_settings_in_a_name_are_not_those_of_grafana() -> None:
     name = 'x", settings: {"panels": {}, "datasources": {}}, "y": "'
     found = reuse.plugins_of(document(SETTINGS, before=f'user: {{"name": {json.dumps(name)}}},'))
     assert found == plugins()
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"null", b"[" * 100_000])
+def test_a_dashboard_that_is_no_json_object_is_unsure(body: bytes) -> None:
+    assert not reuse.runs_own_code(plugins(), reuse.answer_of(body))
