@@ -262,19 +262,6 @@ def test_after_panels_that_never_came_the_page_is_loaded_anew(
     assert documents(grafana) == ["never", "one"]
 
 
-def test_after_a_request_that_was_refused_the_page_is_loaded_anew(
-    browser: Browser, grafana: StandIn
-) -> None:
-    capture(browser, "one")
-    warm = page_of(browser)
-    assert warm.gateway is not None
-    assert warm.past is not None
-    traffic = warm.gateway.traffic
-    assert traffic.is_plain(1)
-    traffic.forbidden("DELETE /api/dashboards/uid/one")
-    assert not traffic.is_plain(1)
-
-
 # Where the front-end does not go along
 
 
