@@ -15,6 +15,9 @@ How to read the table, a line per dashboard and way (`tests/bench/ways.py` tells
 - median, best, worst: seconds from the request to the file. The ways take turns within a round, so
   that a machine that is busy with something else is so for all of them. Those that need long have
   fewer rounds. Compare within one run only.
+- "Broadsheet, warm" is what a worker does that has captured before: where all that a dashboard
+  shows is Grafana's own, it goes there within the front-end. The newer front-end is not asked
+  for the same dashboard twice in one page, so there each round loads it anew.
 - ratio: to "Broadsheet, warm" of the same dashboard; 7.0 means that this way needs seven times as
   long.
 - MB: the most that the browser's processes took together (PSS), sampled in a first round whose

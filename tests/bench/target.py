@@ -91,7 +91,7 @@ def given(url: str, token: str, uids: Sequence[str]) -> Target:
 
 def _serve(frontend: Frontend, pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the bench, which then ends this
-    with StandIn(frontend) as grafana:
+    with StandIn(frontend, sanitizes=True) as grafana:  # as Grafana does unless told otherwise
         for model in _models():
             grafana.add_dashboard(model)
         pipe.send((grafana.url, grafana.token, f"stand-in {grafana.version}, {frontend}"))

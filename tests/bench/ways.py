@@ -96,7 +96,7 @@ def request(dashboard: Dashboard, at: dt.datetime) -> CaptureRequest:
 
 
 class Warm:
-    """Broadsheet as a worker has it: one browser, kept, and one page, used again."""
+    """Broadsheet as a worker has it: one browser and page, kept, and used as `reuse` allows."""
 
     name = "Broadsheet, warm"
     is_ours = True

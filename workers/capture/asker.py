@@ -55,6 +55,7 @@ class Question:
     url: str
     headers: Mapping[str, str]
     content: bytes | None
+    is_document: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ from workers.capture.page import Scripts
 from workers.capture.places import Places, Unlimited
 from workers.capture.printer import print_html
 from workers.capture.request import Captured, CaptureRequest
+from workers.capture.reuse import Wanted
 from workers.capture.take import Clock, Tools, WarmPage, take
 from workers.capture.verdict import one_line
 
@@ -217,6 +218,7 @@ class Browser:
             scripts=self._scripts,
             client=self._http,
             lend=self._lend,
+            stays=self._stays,
             places=self._places,
         )
         try:
@@ -257,9 +259,11 @@ class Browser:
 
     async def _leave(self, warm: WarmPage) -> None:
         """Leave nothing of a capture for the next one, and nothing running in between."""
-        origin = "{0.scheme}://{0.netloc}".format(urlsplit(self.settings.grafana_url))
+        url = self.settings.grafana_url
         try:
-            await asyncio.wait_for(warm.leave(origin), LEAVE_TIMEOUT)
+            resting = warm.rest(self._scripts, url)
+            if not await asyncio.wait_for(resting, LEAVE_TIMEOUT):
+                await asyncio.wait_for(warm.leave(url), LEAVE_TIMEOUT)
         except (TimeoutError, PlaywrightError) as exc:
             logger.warning("browser.page_not_left", error=_first_line(exc))
             await self._drop_pages()
@@ -480,6 +484,14 @@ class Browser:
         self._captures += 1
         return warm
 
+    def _stays(self, uid: str, theme: str) -> bool:
+        """Whether some page may show the dashboard as it is, as far as is known before lending."""
+        nothing: Mapping[str, Any] = {"dashboard": {"panels": []}}
+        return any(
+            warm.captures < CAPTURES_PER_PAGE and warm.may_show(Wanted(uid, theme, nothing))
+            for warm in self._warm.values()
+        )
+
     async def _new_page(self, browser: Chromium, time_zone: str, ratio: float) -> WarmPage:
         context = await browser.new_context(
             viewport={"width": 1100, "height": steps.WINDOW_HEIGHT},
@@ -492,10 +504,13 @@ class Browser:
         )
         await context.add_init_script(self._scripts.init)
         page = await context.new_page()
-        page.on("dialog", lambda dialog: asyncio.ensure_future(_answer(dialog)))
-        context.on("page", lambda other: asyncio.ensure_future(_end(other)))
         session = await context.new_cdp_session(page)
         warm = WarmPage(context, page, session)
+
+        page.on("dialog", lambda dialog: asyncio.ensure_future(_answer(dialog)))
+        context.on("page", lambda other: asyncio.ensure_future(_end(other)))
+        page.on("dialog", lambda _: warm.disturb())
+        context.on("page", lambda _: warm.disturb())
 
         def paused(event: Mapping[str, Any]) -> None:
             if warm.gateway:

@@ -91,6 +91,9 @@ class Gateway:
         self.static = static
         self.pause = pause
         self.traffic = Traffic()
+        #: The page as Grafana answered it last, and the dashboards that the page was given.
+        self.document = b""
+        self.handed: list[bytes] = []
         self._queries = asyncio.Semaphore(concurrency)
         # A line of their own, or queries that wait would keep the page from starting at all.
         self._others = asyncio.Semaphore(concurrency)
@@ -103,6 +106,7 @@ class Gateway:
     def paused(self, event: Mapping[str, Any]) -> None:
         """Take a paused request, or its answer: the handler of `Fetch.requestPaused`."""
         if "responseStatusCode" not in event and "responseErrorReason" not in event:
+            self.traffic.documents += event.get("resourceType") == "Document"
             self._start(self._handle(event))
         elif self._closed or not self.asker.responded(event):
             self._start(self._fail(str(event["requestId"])))
@@ -162,6 +166,7 @@ class Gateway:
 
     async def _foreign(self, request_id: str, url: SplitResult) -> None:
         if url.hostname in self.allowed_hosts and url.scheme in ("http", "https"):
+            self.traffic.reached_hosts = True
             await self._command("Fetch.continueRequest", requestId=request_id)
             return
         self.traffic.blocked(url.netloc or url.scheme)
@@ -174,6 +179,8 @@ class Gateway:
         path = url.path.removeprefix(self.prefix) or "/"
         method = str(request["method"]).upper()
         headers = request.get("headers") or {}
+        if passage.PLUGIN.match(path):
+            self.traffic.foreign_code = True
         if method in ("GET", "HEAD") and not (self.static or passage.ANSWERED.match(path)):
             await self._let_go(request_id, headers)
             return
@@ -192,6 +199,7 @@ class Gateway:
             url=url.geturl(),
             headers=headers,
             content=_post_data(request),
+            is_document=event.get("resourceType") == "Document",
         )
         await self._answer(question, path)
 
@@ -226,6 +234,7 @@ class Gateway:
                 record.status, record.size = answer.status, len(answer.body)
                 record.message = message_of(answer.status, answer.body)
                 self._keep(question, path, answer)
+                self._note(question, path, answer)
                 await self._fulfil(question.request_id, answer)
         except GivenUp:
             traffic.records.remove(record)
@@ -241,6 +250,15 @@ class Gateway:
         if self.keep and is_data and answer.status < 400 and len(answer.body) <= room:
             self._kept[_asked(question)] = answer
             self._kept_bytes += len(answer.body)
+
+    def _note(self, question: Question, path: str, answer: Answer) -> None:
+        """Remember what tells which code the page runs: see `reuse`."""
+        if answer.status != 200:
+            return
+        if question.is_document:
+            self.document = answer.body
+        elif passage.DASHBOARD.match(path):
+            self.handed.append(answer.body)
 
     async def _ask(self, question: Question, record: Record, share: Share) -> Answer:
         """Ask Grafana, again if it says "not now"; never raises for Grafana's sake.

@@ -50,6 +50,10 @@ EMPTY_HEIGHT = 200
 #: We load it once, or twice for two themes. If it was loaded more often than that, that explains
 #: whatever else is wrong; from a limit on, nobody waits for anything else to go wrong.
 LOADS_EXPECTED, LOADS_LIMIT = 2, 10
+#: Within this Grafana's front-end, which runs already, asks for the dashboard that it was sent to.
+SHOW_TIMEOUT = 2.0
+#: An address of the front-end at which there is nothing.
+NOWHERE = "/_broadsheet?kiosk=1"
 #: A PDF with more pages than this nobody reads, and joining them takes minutes.
 PAGE_LIMIT = 1000
 #: Some mail programs do not draw taller pictures.
@@ -82,6 +86,10 @@ class PageUnreadable(Transient):
     """The page does not let itself be read."""
 
 
+class NotShown(Transient):
+    """The front-end did not go to the dashboard that it was sent to."""
+
+
 class FrontEndFailed(Transient):
     """Grafana's front-end failed to load its application files."""
 
@@ -104,10 +112,14 @@ class Scripts:
         self.settled = _expression("settled.js")
         self.boxes = _expression("boxes.js", "panels.js")
         self.labels = _expression("labels.js")
+        self.leave = _expression("leave.js")
         self.place = _expression("place.js")
         self.scroll = _expression("scroll.js")
+        self.shown = _expression("shown.js", "panels.js")
+        self.style = _expression("style.js")
         self.tables = _expression("tables.js", "panels.js")
         self.variables = _expression("variables.js", "panels.js")
+        self.visit = _expression("visit.js")
         self.print = script("print.css")
 
 
@@ -201,6 +213,33 @@ async def open_page(page: Page, url: str, gateway: Gateway, *, within: float) ->
         raise PageBroken(f"Grafana answered {response.status} to the dashboard's page.")
 
 
+async def go_to(page: Page, scripts: Scripts, url: str, gateway: Gateway, uid: str) -> None:
+    """Go to a dashboard within the front-end; returns when that was given the dashboard.
+
+    By the gateway's word: so it shows what was asked for now, not what it remembers. Raises
+    `NotShown`.
+    """
+    await within(SHOW_TIMEOUT, page.evaluate(scripts.visit, url), "Going to the dashboard")
+    until = time.monotonic() + SHOW_TIMEOUT
+    while gateway.traffic.dashboard_status(uid) is None or not _is_at(page, url):
+        if time.monotonic() > until:
+            raise NotShown(f"The front-end did not ask for the dashboard within {SHOW_TIMEOUT:g} s")
+        await asyncio.sleep(POLL / 5)
+
+
+async def shows(page: Page, scripts: Scripts, uid: str, span: tuple[int, int]) -> bool:
+    """Whether the page shows this dashboard, and this range of it in milliseconds."""
+    found = await within(LOOK_TIMEOUT, page.evaluate(scripts.shown), "Looking what is shown")
+    told = found if isinstance(found, dict) else {}
+    return told.get("uids") == [uid] and (told.get("from"), told.get("to")) == span
+
+
+async def leave(page: Page, scripts: Scripts, base: str) -> bool:
+    """Leave the dashboard within the front-end; returns whether nothing of it is there."""
+    gone = await page.evaluate(scripts.leave, base + NOWHERE)
+    return gone is True
+
+
 def check_address(page: Page, url: str, gateway: Gateway) -> None:
     """Raise if the page is not where it was sent: a panel's script, or Grafana, moved it on.
 
@@ -208,11 +247,11 @@ def check_address(page: Page, url: str, gateway: Gateway) -> None:
     page shows must not go out under this dashboard's name. Raises `GrafanaRefused` for a login,
     else `PageBroken`, also for a page that loads itself again and again.
     """
-    wanted, found = urlsplit(url), urlsplit(page.url)
     check_loads(url, gateway, most=LOADS_LIMIT)
-    same = origin(found) == origin(wanted)
-    if same and (unquote(found.path) + "/").startswith(_home(url) + "/"):
+    if _is_at(page, url):
         return
+    found = urlsplit(page.url)
+    same = origin(found) == origin(urlsplit(url))
     if same and found.path.rstrip("/").endswith("/login"):
         raise GrafanaRefused("Grafana asks for a login: the service account token is not accepted.")
     where = found.path if same else page.url.partition("?")[0]
@@ -283,6 +322,12 @@ async def _pause(gateway: Gateway) -> None:
     await asyncio.sleep(POLL)
     while gateway.traffic.in_flight and time.monotonic() < until:  # noqa: ASYNC110 - the end of one of many requests is no event, and this costs nothing
         await asyncio.sleep(POLL / 2)
+
+
+def _is_at(page: Page, url: str) -> bool:
+    found = urlsplit(page.url)
+    below = (unquote(found.path) + "/").startswith(_home(url) + "/")
+    return below and origin(found) == origin(urlsplit(url))
 
 
 def _home(url: str) -> str:
@@ -474,7 +519,7 @@ async def print_pdf(
     width = paper.bounded(found.width) if found else paper.layout_width(orientation)
     sheet = paper.sheet(orientation, width)
     await page.emulate_media(media="screen", reduced_motion="reduce")
-    await page.add_style_tag(content=scripts.print)
+    await page.evaluate(scripts.style, scripts.print)
     # Once more: what the style hides may have moved the rest, or made it larger.
     found = await measure(page, scripts)
     laid = layout.lay_out(

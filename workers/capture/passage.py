@@ -41,6 +41,8 @@ CHATTER = re.compile(
 DASHBOARD = re.compile(
     r"^/api/dashboards/uid/[^/]+$|^/apis/dashboard\.grafana\.app/.*/dashboards/[^/]+(/dto)?$"
 )
+#: Code of plugins that are not built into Grafana.
+PLUGIN = re.compile(r"^/public/plugins/")
 #: Headers of a question that are passed on, besides its type: Grafana's own about panel and query.
 #: Not all of `x-…`: some say who asks, to a server that trusts the address they come from.
 ABOUT_THE_QUERY = re.compile(r"^x-(dashboard|panel|datasource|plugin|query|cache|loki|ds)-")

@@ -26,9 +26,14 @@
       }
     }
   })([...document.styleSheets, ...document.adoptedStyleSheets]);
-  const sheetRule = document.createElement('style');
-  sheetRule.textContent = layout.page;
-  document.head.append(sheetRule);
+  function addStyle(css) {
+    const style = document.createElement('style');
+    // By this it is found when the page is left.
+    style.setAttribute('data-for-print', '');
+    style.textContent = css;
+    document.head.append(style);
+  }
+  addStyle(layout.page);
 
   const whole = document.querySelector("[data-sheet='whole']");
   if (!whole) {
@@ -194,7 +199,5 @@
       }
     }
   }
-  const style = document.createElement('style');
-  style.textContent = rules.join('\n');
-  document.head.append(style);
+  addStyle(rules.join('\n'));
 };

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import httpx
 from playwright.async_api import BrowserContext, CDPSession, Page
@@ -36,6 +36,7 @@ from workers.capture.page import Scripts
 from workers.capture.places import Places
 from workers.capture.readiness import Look
 from workers.capture.request import Captured, CaptureRequest, Table
+from workers.capture.reuse import Past, Wanted, answer_of, may_stay, plugins_of, runs_own_code
 from workers.capture.traffic import message_of
 from workers.capture.verdict import OK, Verdict, judge, one_line
 
@@ -57,14 +58,48 @@ class WarmPage:
     session: CDPSession
     gateway: Gateway | None = None
     captures: int = 0
+    #: What is known of it since it was loaded; None while a capture is under way, and when one
+    #: failed.
+    past: Past | None = None
+    #: Whether it opened a dialog or another page, and whether its front-end once did not go where
+    #: it was sent.
+    is_disturbed: bool = False
+    is_stubborn: bool = False
 
-    async def leave(self, origin: str) -> None:
+    def disturb(self) -> None:
+        """Note that it did something that Grafana's pages do not do."""
+        self.is_disturbed = True
+
+    def may_show(self, wanted: Wanted) -> bool:
+        """Whether it may show this dashboard without being loaded anew."""
+        return not self.is_stubborn and may_stay(self.past, wanted, at=time.monotonic())
+
+    async def rest(self, scripts: Scripts, grafana_url: str) -> bool:
+        """Leave the dashboard within the front-end, which is kept, if that may be; say so.
+
+        Its panels unmount, which ends their timers and queries. Raises Playwright's errors.
+        """
+        past, self.past = self.past, None
+        if past is None or self.is_stubborn or not may_stay(past, None, at=time.monotonic()):
+            return False
+        if not await steps.leave(self.page, scripts, grafana_url):
+            return False
+        await self._clear(grafana_url)
+        self.past = replace(past, is_left=True)
+        return True
+
+    async def leave(self, grafana_url: str) -> None:
         """Leave what it shows and what that stored, so that nothing of it goes on or is found.
 
         A page that was left open would keep its scripts, and they the processor and the memory.
         Raises Playwright's errors.
         """
+        self.past = None
         await self.page.goto("about:blank", wait_until="commit")
+        await self._clear(grafana_url)
+
+    async def _clear(self, grafana_url: str) -> None:
+        origin = "{0.scheme}://{0.netloc}".format(urlsplit(grafana_url))
         await self.session.send(
             "Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "all"}
         )
@@ -95,6 +130,8 @@ class Tools:
     scripts: Scripts
     client: Callable[[], httpx.AsyncClient]
     lend: Callable[[str, float], Awaitable[WarmPage]]
+    #: Whether a page is likely to show this dashboard of that theme without being loaded anew.
+    stays: Callable[[str, str], bool]
     places: Places
 
 
@@ -113,6 +150,30 @@ class Clock:
         self.last = now
 
 
+@dataclass(slots=True, kw_only=True)
+class Stay:
+    """How the page of a capture came to what it shows.
+
+    `past` is that of a page which need not be loaded anew, None for one that must be, and for one
+    that was: `loads` times so far, the last time in `theme`.
+    """
+
+    past: Past | None
+    theme: str
+    loads: int = 0
+    loaded_at: float = 0.0
+    is_stubborn: bool = False
+    is_legacy: bool = False
+    is_sound: bool = False
+
+    def loaded(self, theme: str) -> None:
+        """Note that the page is loaded anew."""
+        self.past = None
+        self.theme = theme
+        self.loads += 1
+        self.loaded_at = time.monotonic()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visit:
     """What is known of a dashboard before its page is opened, and what opens it."""
@@ -127,6 +188,7 @@ class Visit:
     span: TimeRange
     path: str
     width: int
+    stay: Stay
 
 
 async def take(request: CaptureRequest, tools: Tools, clock: Clock) -> Captured:
@@ -165,6 +227,9 @@ async def take(request: CaptureRequest, tools: Tools, clock: Clock) -> Captured:
         static=only_by_worker(settings),
     )
     warm.gateway = gateway
+    stays = warm.may_show(Wanted(request.uid, request.theme, answer))
+    stay = Stay(past=warm.past if stays else None, theme=request.theme)
+    warm.past = None
     clock.lap("browser")
     visit = Visit(
         request=request,
@@ -182,15 +247,38 @@ async def take(request: CaptureRequest, tools: Tools, clock: Clock) -> Captured:
             variables=facts.variables_of(request, model),
         ),
         width=width,
+        stay=stay,
     )
     try:
-        return await _outputs(visit, clock)
+        captured = await _outputs(visit, clock)
+        warm.past = _past(visit, is_disturbed=warm.is_disturbed)
     except (steps.PageNotReady, steps.TooSlow, PlaywrightError):
         # That it was loaded anew meanwhile is why.
         steps.check_loads(_address(visit, request.theme), gateway)
         raise
+    else:
+        return captured
     finally:
+        warm.is_stubborn |= stay.is_stubborn
         await gateway.close()
+
+
+def _past(visit: Visit, *, is_disturbed: bool) -> Past:
+    """Return what is known of the page after a capture that ended well."""
+    stay, gateway = visit.stay, visit.gateway
+    plugins = stay.past.plugins if stay.past else plugins_of(gateway.document)
+    is_own = plugins is not None and all(
+        runs_own_code(plugins, answer_of(body)) for body in set(gateway.handed)
+    )
+    return Past(
+        theme=stay.theme,
+        loaded_at=stay.past.loaded_at if stay.past else stay.loaded_at,
+        plugins=plugins,
+        uids=(stay.past.uids if stay.past else frozenset()) | {visit.request.uid},
+        is_legacy=stay.is_legacy and (stay.past is None or stay.past.is_legacy),
+        is_own=is_own,
+        is_sound=stay.is_sound and not is_disturbed and gateway.traffic.is_plain(stay.loads),
+    )
 
 
 async def _outputs(visit: Visit, clock: Clock) -> Captured:
@@ -200,6 +288,8 @@ async def _outputs(visit: Visit, clock: Clock) -> Captured:
     look, in_time = await _opened(visit, request.theme, clock, ready_at)
     _check_traffic(visit.gateway, request.uid)
     _check_panels(visit, look)
+    visit.stay.is_sound = in_time
+    visit.stay.is_legacy = look.state.get("frontEnd") == "legacy"
     verdict = _judged(visit, look, in_time, ready_at)
     await steps.label(page, scripts, verdict)
     variables = await steps.read_variables(page, scripts)
@@ -282,7 +372,9 @@ async def _image_apart(
         await steps.label(visit.page, visit.scripts, verdict)
         images, is_blank = await steps.shoot(visit.page, visit.scripts)
     except BroadsheetError as exc:
+        visit.stay.is_sound = False
         return (), False, [f"the image could not be made: {exc.message}"]
+    visit.stay.is_sound &= in_time
     known = {panel.key for panel in verdict.panels if panel.amiss}
     missing = [
         f"the image lacks a panel: {panel.title or panel.key}"
@@ -310,24 +402,87 @@ async def _opened(
     shot = "image" in request.formats and theme == (_second_theme(request) or theme)
     height = steps.IMAGE_WINDOW_HEIGHT if shot else steps.WINDOW_HEIGHT
     await page.set_viewport_size({"width": visit.width, "height": height})
-    navigated = time.monotonic()
-    await steps.open_page(page, url, visit.gateway, within=settings.grafana_timeout)
-    clock.lap("open")
-
-    look, in_time = await steps.wait_ready(
+    began = time.monotonic()
+    deadline = began + min(request.timeout or settings.render_timeout, most)
+    wait = partial(
+        steps.wait_ready,
         page,
         scripts,
         visit.gateway,
         url=url,
         expected=prepare.panel_count(visit.prepared["dashboard"]),
-        began=navigated,
-        deadline=navigated + min(request.timeout or settings.render_timeout, most),
+        began=began,
+        deadline=deadline,
         ready_at=ready_at,
-        check=partial(_check_traffic, visit.gateway, request.uid),
     )
+    check = partial(_check_traffic, visit.gateway, request.uid)
+    found = None
+    if visit.stay.past:
+        found = await _gone_to(visit, url, clock, wait, again_until=(began + deadline) / 2)
+    if found is None:
+        ready_at.clear()
+        visit.stay.loaded(theme)
+        await steps.open_page(page, url, visit.gateway, within=settings.grafana_timeout)
+        clock.lap("open")
+        found = await wait(check=check)
+    look, in_time = found
     clock.lap("ready")
-    logger.debug("capture.ready", dashboard=request.uid, theme=theme, in_time=in_time)
+    logger.debug(
+        "capture.ready",
+        dashboard=request.uid,
+        theme=theme,
+        in_time=in_time,
+        loaded=visit.stay.past is None,
+    )
     return look, in_time
+
+
+class Doubtful(steps.NotShown):
+    """Something is amiss with a panel, and its data did not fail."""
+
+
+async def _gone_to(
+    visit: Visit,
+    url: str,
+    clock: Clock,
+    wait: Callable[..., Awaitable[tuple[Look, bool]]],
+    *,
+    again_until: float,
+) -> tuple[Look, bool] | None:
+    """Go to the dashboard within the front-end and wait; None if it must be loaded after all.
+
+    That is no fault: whatever is wrong, loading the page anew shows whose it was. What is merely
+    doubtful is not loaded again after `again_until`, when less might come of it.
+    """
+    page, scripts, gateway, stay = visit.page, visit.scripts, visit.gateway, visit.stay
+    span = visit.span.from_ms, visit.span.to_ms
+
+    def nothing() -> None:
+        raise steps.NotShown("The front-end shows nothing.")
+
+    try:
+        await steps.go_to(page, scripts, url, gateway, visit.request.uid)
+        clock.lap("open")
+        look, in_time = await wait(check=nothing)
+        if not await steps.shows(page, scripts, visit.request.uid, span):
+            raise steps.NotShown("The front-end shows something else.")
+        if time.monotonic() < again_until and _is_doubtful(visit, look):
+            raise Doubtful
+    except (BroadsheetError, PlaywrightError) as exc:
+        stay.is_stubborn = not isinstance(exc, Doubtful)
+        logger.debug("capture.loaded_anew", dashboard=visit.request.uid, reason=str(exc)[:200])
+        await gateway.drop()
+        return None
+    return look, in_time
+
+
+def _is_doubtful(visit: Visit, look: Look) -> bool:
+    """Whether a panel is amiss for another reason than its data.
+
+    The page may be older than a plugin or a data source.
+    """
+    verdict = _judged(visit, look, True, {})
+    return not verdict.complete and not verdict.failed_count
 
 
 def _address(visit: Visit, theme: str) -> str:
@@ -362,6 +517,8 @@ async def _asked_ahead(
 async def _document(request: CaptureRequest, tools: Tools) -> dict[str, Answer]:
     plain = PLAIN_UID.fullmatch(request.uid)
     if tools.settings.grafana_access != "gateway" or _second_theme(request) or not plain:
+        return {}
+    if tools.stays(request.uid, request.theme):
         return {}
     path = steps.page_path(request.uid)
     # Grafana decides on the theme here; of range and variables the page reads its own address.

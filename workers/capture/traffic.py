@@ -52,6 +52,11 @@ class Traffic:
     #: Hosts the page wanted and did not get; writes it tried.
     blocked_hosts: set[str] = field(default_factory=set)
     refused: list[str] = field(default_factory=list)
+    #: Documents asked for: of the page itself, and of frames in it.
+    documents: int = 0
+    #: Hosts that are allowed, and code of plugins that are not built into Grafana.
+    reached_hosts: bool = False
+    foreign_code: bool = False
     in_flight: int = 0
     quiet_since: float = field(default_factory=time.monotonic)
 
@@ -93,6 +98,14 @@ class Traffic:
     def loads(self, home: str) -> int:
         """How often a page at or below this path was loaded: more often if it does so itself."""
         return sum(f"{unquote(record.path)}/".startswith(home + "/") for record in self.records)
+
+    def is_plain(self, loads: int) -> bool:
+        """Whether the page asked for nothing but what Grafana's own front-end asks for.
+
+        It was loaded `loads` times by us; nothing may be outstanding.
+        """
+        strange = self.blocked_hosts or self.refused or self.reached_hosts or self.foreign_code
+        return not strange and self.documents == loads and self.in_flight == 0
 
     def blocked(self, host: str) -> None:
         """Note a host that the page did not get to."""

@@ -54,6 +54,7 @@ class World:
         self.version = VERSIONS[frontend]
         self.identities = Identities(modern=frontend == "scenes")
         self.dashboards = store.Dashboards()
+        self.sanitizes = False
         self.stopping = threading.Event()
         self.digest = _digest_of(STATIC)
 
@@ -133,6 +134,7 @@ def _index(caller: Caller | None) -> Response:
         url=request.url_root.rstrip("/"),
         theme=theme,
         through_apis=through_apis if world.frontend == "scenes" else [],
+        sanitizes=world.sanitizes,
     )
     html = render_template(
         "index.html",

@@ -19,17 +19,27 @@ PANEL_TYPES = {
     "heatmap": "Heatmap",
     "graph": "Graph (old)",
     "table-old": "Table (old)",
+    "acme-clock-panel": "Clock",
 }
+#: What somebody else made; the rest is built in.
+INSTALLED_TYPES = ("acme-clock-panel",)
 ANGULAR_TYPES = ("graph", "table-old")
 
 
 def boot_data(
-    caller: Caller | None, *, version: str, base: str, url: str, theme: str, through_apis: list[str]
+    caller: Caller | None,
+    *,
+    version: str,
+    base: str,
+    url: str,
+    theme: str,
+    through_apis: list[str],
+    sanitizes: bool,
 ) -> dict[str, Any]:
     """The whole object; None as the caller gives the login page's."""
     return {
         "user": _user(caller, base, theme),
-        "settings": _settings(version, base, url, through_apis),
+        "settings": _settings(version, base, url, through_apis, sanitizes),
         "navTree": [
             {
                 "id": "dashboards",
@@ -71,7 +81,9 @@ def _user(caller: Caller | None, base: str, theme: str) -> dict[str, Any]:
     return user
 
 
-def _settings(version: str, base: str, url: str, through_apis: list[str]) -> dict[str, Any]:
+def _settings(
+    version: str, base: str, url: str, through_apis: list[str], sanitizes: bool
+) -> dict[str, Any]:
     return {
         "appSubUrl": base,
         "appUrl": f"{url}/",
@@ -99,9 +111,12 @@ def _settings(version: str, base: str, url: str, through_apis: list[str]) -> dic
         "datasources": {
             "Demo data": _source(1, "demo", "Demo data", default=True),
             "Demo data (down)": _source(2, DOWN_SOURCE, "Demo data (down)", default=False),
+            "-- Grafana --": _built_in("grafana", "grafana", "-- Grafana --"),
+            "-- Mixed --": _built_in("mixed", "-- Mixed --", "-- Mixed --"),
+            "-- Dashboard --": _built_in("dashboard", "-- Dashboard --", "-- Dashboard --"),
         },
         "defaultDatasource": "Demo data",
-        "disableSanitizeHtml": True,
+        "disableSanitizeHtml": not sanitizes,
         "exploreEnabled": True,
         # The newer route for these dashboards; a real server decides this for all of them by one
         # toggle.
@@ -140,6 +155,8 @@ def _source(number: int, uid: str, name: str, *, default: bool) -> dict[str, Any
             "id": "standin-data",
             "type": "datasource",
             "name": "Stand-in data",
+            "signature": "internal",
+            "module": "app/plugins/datasource/standin-data/module",
             "annotations": True,
         },
         "jsonData": {},
@@ -150,7 +167,30 @@ def _source(number: int, uid: str, name: str, *, default: bool) -> dict[str, Any
     }
 
 
+def _built_in(plugin: str, uid: str, name: str) -> dict[str, Any]:
+    """One of the sources that every Grafana has."""
+    return {
+        "uid": uid,
+        "type": "datasource",
+        "name": name,
+        "isDefault": False,
+        "meta": {
+            "id": plugin,
+            "type": "datasource",
+            "name": name,
+            "builtIn": True,
+            "signature": "internal",
+            "module": f"app/plugins/datasource/{plugin}/module",
+        },
+        "jsonData": {},
+        "preload": False,
+        "readOnly": False,
+    }
+
+
 def _panel_plugin(kind: str, name: str, rank: int) -> dict[str, Any]:
+    is_installed = kind in INSTALLED_TYPES
+    place = f"plugins/{kind}" if is_installed else f"app/plugins/panel/{kind}"
     return {
         "id": kind,
         "name": name,
@@ -159,7 +199,7 @@ def _panel_plugin(kind: str, name: str, rank: int) -> dict[str, Any]:
         "skipDataQuery": kind == "text",
         "state": "deprecated" if kind in ANGULAR_TYPES else "",
         "angular": {"detected": kind in ANGULAR_TYPES},
-        "baseUrl": f"public/app/plugins/panel/{kind}",
-        "signature": "internal",
-        "module": f"app/plugins/panel/{kind}/module",
+        "baseUrl": f"public/{place}",
+        "signature": "valid" if is_installed else "internal",
+        "module": f"{place}/module",
     }

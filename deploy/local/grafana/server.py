@@ -44,9 +44,14 @@ class StandIn:
         sub_path: str = "",
         tls: ssl.SSLContext | None = None,
         proxy_key: str = "",
+        sanitizes: bool = False,
     ) -> None:
-        """With `proxy_key`, it stands behind a proxy that wants this in `X-Proxy-Key`."""
+        """With `proxy_key`, it stands behind a proxy that wants this in `X-Proxy-Key`.
+
+        `sanitizes` is Grafana's default: text panels show their HTML without scripts, here as text.
+        """
         self.world = World(frontend)
+        self.world.sanitizes = sanitizes
         self.frontend = frontend
         self.version = self.world.version
         self.host = host

@@ -388,7 +388,7 @@ def test_a_table_taller_than_a_page_goes_on_at_a_row_with_its_headings_repeated(
     stored = grafana.world.dashboards.get("orders")
     assert stored is not None
     [table] = [one for one in stored.model["panels"] if one["type"] == "table"]
-    tall = table | {"gridPos": {"x": 0, "y": 0, "w": 24, "h": 160}, "id": 1}
+    tall = table | {"gridPos": {"x": 0, "y": 0, "w": 24, "h": 400}, "id": 1}
     grafana.add_dashboard(model("endless-table", tall))
     captured = capture(browser, "endless-table", formats=("pdf", "csv"))
     pages = pages_of(captured)

@@ -912,3 +912,47 @@ def test_remarks_name_each_host_once_and_not_more_than_twenty_refusals() -> None
         "external content blocked: b.example",
     ]
     assert len(remarks) == 22
+
+
+# What tells which code the page runs
+
+
+def test_the_page_and_the_dashboards_that_it_was_given_are_remembered() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        is_page = request.url.path.startswith("/d/")
+        return httpx.Response(200, text="<html>" if is_page else '{"dashboard": {}}')
+
+    page = event(f"{GRAFANA}/d/abc/_") | {"resourceType": "Document"}
+    gateway = Scene(answer).play(page, event(f"{GRAFANA}/api/dashboards/uid/abc"))
+    assert gateway.document == b"<html>"
+    assert [json.loads(body)["prepared"] for body in gateway.handed] == [True]
+    assert gateway.traffic.is_plain(1)
+
+
+def test_a_page_or_a_frame_that_was_not_loaded_by_us_is_not_plain() -> None:
+    page = event(f"{GRAFANA}/d/abc/_") | {"resourceType": "Document"}
+    frame = event("https://elsewhere.example/") | {"resourceType": "Document"}
+    assert not Scene().play(page).traffic.is_plain(0)
+    assert not Scene().play(page, page).traffic.is_plain(1)
+    assert not Scene().play(page, frame).traffic.is_plain(1)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        event(f"{GRAFANA}/public/plugins/acme-clock-panel/module.js"),
+        event("https://elsewhere.example/tile.png"),
+        event("https://tiles.example/tile.png"),
+        event(f"{GRAFANA}/api/dashboards/db", "POST"),
+    ],
+    ids=["foreign code", "refused host", "allowed host", "refused write"],
+)
+def test_what_grafanas_own_pages_do_not_ask_for_is_not_plain(odd: dict[str, Any]) -> None:
+    gateway = Scene(allowed_hosts=frozenset({"tiles.example"})).play(odd)
+    assert not gateway.traffic.is_plain(0)
+
+
+def test_housekeeping_that_is_refused_is_plain() -> None:
+    told = event(f"{GRAFANA}/api/frontend-metrics", "POST")
+    static = event(f"{GRAFANA}/public/build/app.js")
+    assert Scene().play(told, static).traffic.is_plain(0)

@@ -18,17 +18,21 @@ const STEPS = { s: 1000, m: 60_000, h: 3_600_000 };
 export async function startLegacy(env, root) {
   window.panelsRendered = 0;
   const { model, meta, failed } = await loadOrEmpty(env);
+  if (env.left.aborted) return;
   env.setTimes(model);
   document.title = `${model.title} - Dashboards - Grafana`;
   if (meta.slug) correctAddress(env, meta);
   const board = new Board(env, model, root);
+  env.left.addEventListener('abort', () => board.destroy());
   if (failed) return;
   await env.variables.load(env.backend, env.settings, env.queryStarted);
+  if (env.left.aborted) return;
   for (const { name, error } of env.variables.list) {
     if (error) board.alert(`Templating [${name}]`, `Error updating options: ${error}`);
   }
   writeVariables(env);
   await env.loadAnnotations(model);
+  if (env.left.aborted) return;
   board.showVariables();
   board.build(model.panels ?? []);
   board.startRefresh();
@@ -68,7 +72,15 @@ class Board {
     this.submenu = el('section', { class: 'submenu-controls' });
     this.grid = el('div', { class: 'react-grid-layout layout' });
     root.append(this.frame(), this.alerts);
-    new ResizeObserver(() => this.layout()).observe(this.grid);
+    this.gridSize = new ResizeObserver(() => this.layout());
+    this.gridSize.observe(this.grid);
+  }
+
+  // The address was left: panels unmount, which cancels their queries.
+  destroy() {
+    clearInterval(this.timer);
+    this.gridSize.disconnect();
+    for (const cell of this.cells.values()) cell.destroy();
   }
 
   frame() {
@@ -208,7 +220,7 @@ class Board {
     const every = asked ?? (isAbsolute ? '' : model.refresh);
     const [, count, unit] = /^(\d+)([smh])$/.exec(every || '') ?? [];
     if (!count) return;
-    setInterval(
+    this.timer = setInterval(
       () => {
         env.resolveRange();
         for (const cell of this.cells.values()) cell.refresh?.();

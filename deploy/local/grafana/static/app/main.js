@@ -1,5 +1,6 @@
 // The page's start: boot data, the dashboard's model, its variables and time range; then one of the
-// two front-ends.
+// two front-ends. Going to another address within the page works as in Grafana: what was shown ends,
+// and what is at the new address begins.
 
 import { Backend, HttpError } from './api.js';
 import { el } from './dom.js';
@@ -18,26 +19,48 @@ async function start() {
   for (const plugin of [...Object.values(settings.apps), ...settings.pluginsToPreload])
     preload(plugin);
   if (settings.liveEnabled) openLive(1000);
-  const backend = new Backend(settings, user);
-  const uid = /\/d\/([^/]+)/.exec(location.pathname)?.[1];
-  if (!uid) {
-    root.append(
-      navigation('All', settings.appSubUrl),
-      await listOfDashboards(backend, settings.appSubUrl),
-    );
-    return;
-  }
-  const env = environment({ user, settings, backend, uid: decodeURIComponent(uid) });
-  await (env.isScenes ? startScenes(env, root) : startLegacy(env, root));
+  const common = { user, settings, backend: new Backend(settings, user) };
+  let uid = uidOfAddress();
+  let visit = new AbortController();
+  addEventListener('popstate', () => {
+    // The same dashboard with another range would follow it; that is left out here.
+    if (uid && uid === uidOfAddress()) return;
+    uid = uidOfAddress();
+    visit.abort();
+    root.replaceChildren();
+    visit = new AbortController();
+    show(common, root, uid, visit.signal);
+  });
+  await show(common, root, uid, visit.signal);
 }
 
-function environment({ user, settings, backend, uid }) {
+function uidOfAddress() {
+  const uid = /\/d\/([^/]+)/.exec(location.pathname)?.[1];
+  return uid && decodeURIComponent(uid);
+}
+
+// `left` is the signal that the address is left for another one.
+async function show({ user, settings, backend }, root, uid, left) {
+  if (uid) {
+    const env = environment({ user, settings, backend, uid, left });
+    await (env.isScenes ? startScenes(env, root) : startLegacy(env, root));
+  } else if (/\/(dashboards)?$/.test(location.pathname)) {
+    const list = await listOfDashboards(backend, settings.appSubUrl);
+    if (!left.aborted) root.append(navigation('All', settings.appSubUrl), list);
+  } else {
+    document.title = 'Grafana';
+    root.append(el('main', { class: 'page-message' }, el('h1', {}, 'Page not found')));
+  }
+}
+
+function environment({ user, settings, backend, uid, left }) {
   const search = new URLSearchParams(location.search);
   return {
     user,
     settings,
     backend,
     uid,
+    left,
     search,
     isScenes: !settings.buildInfo.version.startsWith('9.'),
     isLight: document.body.classList.contains('theme-light'),

@@ -17,22 +17,32 @@ import { View, configured } from './view.js';
 // says nothing.
 const QUIET_MS = 120;
 
+// As Grafana has it: a dashboard that was shown before comes back as the scene that it was, and is
+// not asked for again.
+const shownBefore = new Map();
+
 export async function startScenes(env, root) {
-  window.__grafanaRunningQueryCount = 0;
+  window.__grafanaRunningQueryCount ??= 0;
   env.queryStarted = countQuery;
+  const known = shownBefore.get(env.uid);
+  if (known) {
+    known.comeBack(env.left);
+    return;
+  }
   const loaded = await loadOrExplain(env, root);
-  if (!loaded) return;
+  if (!loaded || env.left.aborted) return;
   const { model, meta } = loaded;
   env.setTimes(model);
   writeAddress(env, meta);
   document.title = `${model.title} - Dashboards - Grafana`;
   const board = new Board(env, model, meta, root);
-  window.__grafanaSceneContext = board.scene;
-  board.scene.activate();
+  shownBefore.set(env.uid, board);
+  board.begin(env.left);
   await env.variables.load(env.backend, env.settings, env.queryStarted);
   board.showVariables();
   await env.loadAnnotations(model);
   await new Promise((resolve) => setTimeout(resolve, QUIET_MS));
+  if (env.left.aborted) return;
   board.scene.state.controls.state.refreshPicker.activate();
   board.mount();
   expose(board);
@@ -93,9 +103,33 @@ class Board {
     });
     this.cells = new Map();
     this.scene = sceneOf(this, meta);
-    const bar = env.isKiosk ? null : navigation(model.title, env.settings.appSubUrl);
-    root.append(bar ?? '', el('main', { class: 'page' }, this.controls, this.grid));
+    const bar = env.isKiosk ? '' : navigation(model.title, env.settings.appSubUrl);
+    this.root = root;
+    this.parts = [bar, el('main', { class: 'page' }, this.controls, this.grid)];
     this.gridSize = new ResizeObserver(() => this.layout());
+  }
+
+  begin(left) {
+    this.root.append(...this.parts);
+    window.__grafanaSceneContext = this.scene;
+    this.scene.activate();
+    left.addEventListener('abort', () => this.end());
+  }
+
+  end() {
+    this.gridSize.disconnect();
+    this.scene.state.controls.state.refreshPicker.deactivate();
+    for (const cell of this.cells.values()) cell.destroy();
+    this.cells.clear();
+    this.scene.deactivate();
+    window.__grafanaSceneContext = undefined;
+  }
+
+  comeBack(left) {
+    this.begin(left);
+    this.scene.state.controls.state.refreshPicker.activate();
+    this.render();
+    this.gridSize.observe(this.grid);
   }
 
   get layoutObject() {
