@@ -25,6 +25,10 @@ PREFIX = "BROADSHEET_"
 PEM = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 HEADER_VALUE = re.compile(r"[!-~]([ -~]*[!-~])?")
+#: A mail every hundred seconds.
+SLOWEST = 0.01
+#: Of a key that nobody can guess.
+SHORTEST_KEY = 16
 #: Headers that are about one request or one connection, and are whoever's who makes it.
 RESERVED_HEADERS = {
     *("accept", "accept-encoding", "content-length", "content-type", "host"),
@@ -80,6 +84,14 @@ class Settings:
     smtp_security: str = "none"
     smtp_timeout: float = 60.0
     smtp_from: str = "Broadsheet <broadsheet@localhost>"
+    #: Mails per second and connections at once, of all mailers together; 0: as many as there are.
+    smtp_rate: float = 0.0
+    smtp_connections: int = 0
+    #: Where readers of a mail reach our API, for its download links; empty: there are none.
+    public_url: str = ""
+    link_days: int = 7
+    #: What signs those links; the first signs, all are accepted. None: a key in the database.
+    secret_key: tuple[str, ...] = dataclasses.field(default=(), repr=False)
     #: How long `POST /api/reports/email` waits before it answers 504 and lets the run go on.
     wait_timeout: float = 110.0
     #: Such calls at once per process, and requested runs under way at once per organisation.
@@ -262,6 +274,24 @@ def _at_least(low: float) -> Any:
 _seconds = _at_least(0.1)
 
 
+def _rate(env: FileAwareEnv, variable: str, default: Any) -> Any:
+    value = env.float(variable, default, validate=validate.Range(min=0, max=10_000))
+    if value is not None and 0 < value < SLOWEST:
+        raise SettingsError(f"{PREFIX}{variable}: must be 0 (no limit) or at least {SLOWEST}.")
+    return value
+
+
+def _keys(env: FileAwareEnv, variable: str, default: Any) -> tuple[str, ...]:
+    """Read keys, the newest first. No sentence shows one."""
+    keys = _list(env, variable, default)
+    if any(len(key) < SHORTEST_KEY for key in keys):
+        raise SettingsError(
+            f"{PREFIX}{variable}: each key must have at least {SHORTEST_KEY} characters; "
+            "`openssl rand -hex 32` makes one."
+        )
+    return keys
+
+
 def _whole(low: int, high: int) -> Any:
     def read(env: FileAwareEnv, variable: str, default: Any) -> Any:
         return env.int(variable, default, validate=validate.Range(min=low, max=high))
@@ -305,6 +335,11 @@ _READERS: dict[str, Any] = {
     "smtp_security": _choice("none", "starttls", "tls"),
     "smtp_timeout": _seconds,
     "smtp_from": _text,
+    "smtp_rate": _rate,
+    "smtp_connections": _whole(0, 1000),
+    "public_url": _url,
+    "link_days": _whole(1, 3650),
+    "secret_key": _keys,
     "wait_timeout": _seconds,
     "wait_slots": _whole(1, 10_000),
     "max_body_bytes": _whole(1_024, 104_857_600),

@@ -134,7 +134,7 @@ def test_secrets_do_not_show_when_settings_are_printed() -> None:
     hidden = {field.name for field in dataclasses.fields(Settings) if not field.repr}
     assert hidden == {
         *("database_url", "redis_url", "grafana_token", "smtp_password"),
-        *("grafana_headers", "grafana_ca"),
+        *("grafana_headers", "grafana_ca", "secret_key"),
     }
 
 
@@ -247,3 +247,27 @@ def test_queries_at_one_grafana_are_not_capped_unless_asked_for() -> None:
     assert parsed().grafana_queries == 0
     assert parsed(GRAFANA_QUERIES="12").grafana_queries == 12
     assert faults(LEAST | {"BROADSHEET_GRAFANA_QUERIES": "-1"})
+
+
+def test_keys_are_a_list_whose_first_signs_and_none_is_shown() -> None:
+    settings = parsed(SECRET_KEY=f"{'n' * 16}, {'o' * 16}")
+    assert settings.secret_key == ("n" * 16, "o" * 16)
+    assert "nnn" not in repr(settings)
+    [fault] = faults(LEAST | {"BROADSHEET_SECRET_KEY": f"{'n' * 16},hunter2"})
+    assert fault.startswith("BROADSHEET_SECRET_KEY: each key must have at least 16 characters")
+    assert "hunter2" not in fault
+
+
+def test_keys_may_come_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("k" * 32 + "\n")
+    settings = Settings.from_environment(
+        LEAST | {"BROADSHEET_SECRET_KEY_FILE": str(tmp_path / "key")}
+    )
+    assert settings.secret_key == ("k" * 32,)
+
+
+def test_a_rate_may_be_a_fraction_and_none_is_no_limit() -> None:
+    assert (parsed().smtp_rate, parsed(SMTP_RATE="0.5").smtp_rate) == (0, 0.5)
+    for wrong in ("-1", "0.001", "fast"):
+        [fault] = faults(LEAST | {"BROADSHEET_SMTP_RATE": wrong})
+        assert fault.startswith("BROADSHEET_SMTP_RATE")
