@@ -111,6 +111,12 @@ def find(conn: Connection, *, org_id: int | None = None) -> list[Token]:
     return [Token(**row) for row in rows]
 
 
+def name_of(conn: Connection, token_id: int) -> str | None:
+    """Return what a token is called, None where there is no such token."""
+    row = conn.execute("SELECT name FROM api_token WHERE id = %s", [token_id]).fetchone()
+    return row["name"] if row else None
+
+
 def revoke(conn: Connection, token_id: int) -> bool:
     """Make the token useless; False when there is none or it was revoked before."""
     cursor = conn.execute(
