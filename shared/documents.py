@@ -87,6 +87,14 @@ def of_run(conn: Connection, run_id: int) -> list[Document]:
     return [Document(**row) for row in rows]
 
 
+def get(conn: Connection, document_id: int) -> Document | None:
+    """Return a finished file, or None: raw output of a capture is for assembly only."""
+    row = conn.execute(
+        f"SELECT {COLUMNS} FROM document WHERE id = %s AND capture_id IS NULL", [document_id]
+    ).fetchone()
+    return Document(**row) if row else None
+
+
 def parts(conn: Connection, capture_id: int) -> list[Document]:
     """Return the raw output of one capture, which assembly joins."""
     rows = conn.execute(

@@ -23,6 +23,7 @@ from zoneinfo import ZoneInfo
 import css_inline
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
+from shared import deliveries
 from shared.documents import Document
 from shared.spec import RunSpec
 
@@ -64,7 +65,7 @@ class Sheet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Letter:
-    """The mail but for its recipient: what `run.mail` holds as JSON."""
+    """The mail but for its recipient: what `run.mail` holds as JSON, once or twice (`Letters`)."""
 
     subject: str
     text: str
@@ -96,6 +97,44 @@ class Letter:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Letters:
+    """The letter of a run and, for a mail server that finds it too large, a light one.
+
+    Both are written at assembly, so that each is the same bytes at every attempt. `light` carries
+    no document; None: `full` does not either.
+    """
+
+    full: Letter
+    light: Letter | None = None
+    #: Which documents `full` carries: "all", "some" or "none"; not stored here, but per delivery.
+    attached: str = deliveries.ALL
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        light = self.light.to_json() if self.light else None
+        return {**self.full.to_json(), "light": light}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """The inverse of `to_json`, but for `attached`; also for what earlier releases wrote."""
+        full = {name: item for name, item in value.items() if name != "light"}
+        light = value.get("light")
+        return cls(full=Letter.from_json(full), light=Letter.from_json(light) if light else None)
+
+    def of(self, attached: str) -> Letter:
+        """Return the letter of a delivery that carries all, some or none of the documents."""
+        return self.light if attached == deliveries.NONE and self.light else self.full
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Links:
+    """Where readers fetch what a mail does not carry, by the documents' ids, and until when."""
+
+    addresses: Mapping[int, str]
+    until: datetime
+
+
 def compose(
     spec: RunSpec,
     sheets: Sequence[Sheet],
@@ -107,13 +146,16 @@ def compose(
     now: datetime,
     grafana_public_url: str,
     max_attachment_bytes: int,
+    links: Links | None = None,
+    too_large: str = "",
 ) -> Letter:
     """Write the letter of a run.
 
     Images are shown inside the HTML, each under the sheet whose index `pictures` gives for the
     document's id; a picture may come in several slices. Other documents are attached. A document
     that would make the files of the mail larger than `max_attachment_bytes`, counted as mail
-    encodes them, is left out, and the letter names it.
+    encodes them, is left out, and the letter names it, with its link if there are `links`.
+    `too_large` is why, where it is not for that limit.
     """
     carried, left_out = _fitting(documents, max_attachment_bytes)
     images = [document for document in carried if document.kind == "image"]
@@ -129,8 +171,14 @@ def compose(
         "message": _plain(spec.message).strip("\n").split("\n"),
         "sheets": shown,
         "files": [_named(document) for document in files],
-        "left_out": [_named(document) for document in left_out],
-        "limit": _size(max_attachment_bytes),
+        "left_out": [
+            {**_named(document), "link": links.addresses[document.id] if links else ""}
+            for document in left_out
+        ],
+        "because": too_large
+        or f"this mail would grow beyond {readable_size(max_attachment_bytes)} "
+        "(a file grows by a third in mail)",
+        "until": _moment(links.until, zone) if links else "",
         "footer": _footer(branding),
         # A notice shows no dashboard, and nobody misses a document in it.
         "empty": bool(sheets) and not documents,
@@ -173,9 +221,9 @@ def _fitting(documents: Sequence[Document], limit: int) -> tuple[list[Document],
     left_out: list[Document] = []
     room = limit
     for document in documents:
-        encoded = math.ceil(document.size * ENCODED)
-        if encoded <= room:
-            room -= encoded
+        needed = encoded(document.size)
+        if needed <= room:
+            room -= needed
             carried.append(document)
         else:
             left_out.append(document)
@@ -212,10 +260,15 @@ def _content_id(document: Document) -> str:
 
 
 def _named(document: Document) -> dict[str, str]:
-    return {"name": header_text(document.name), "size": _size(document.size)}
+    return {"name": header_text(document.name), "size": readable_size(document.size)}
 
 
-def _size(size: int) -> str:
+def encoded(size: int) -> int:
+    """Return about how many bytes a file of `size` bytes is in a mail."""
+    return math.ceil(size * ENCODED)
+
+
+def readable_size(size: int) -> str:
     """Write a size as mail programs do: kB and MB are 1024 and 1024² bytes."""
     if size < 1024:
         return f"{size} bytes"
