@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from pypdf import PdfWriter
 from pypdf.generic import DictionaryObject, NameObject
@@ -118,12 +119,21 @@ class FakeMailer:
         self.sent: list[tuple[str, bytes]] = []
         self.outcomes: dict[str, Exception] = {}
         self.after_dot = False
+        #: How large a mail the server says it takes; it does not refuse what is larger.
+        self.size_limit: int | None = None
 
     def build(
         self, letter: Letter, *, recipient: str, message_id: str, attachments: Sequence[Attachment]
     ) -> bytes:
         names = ", ".join(attachment.name for attachment in attachments)
         return f"{message_id} {letter.subject} [{names}] {letter.text}".encode()
+
+    @contextmanager
+    def reserved(self) -> Iterator[None]:
+        yield
+
+    def connect(self) -> int | None:
+        return self.size_limit
 
     def send(self, message: bytes, *, recipient: str, before_dot: Callable[[], bool]) -> Accepted:
         error = self.outcomes.get(recipient)

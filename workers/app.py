@@ -13,7 +13,8 @@ from typing import Any
 import celery
 from celery import signals
 
-from shared import db, log, process, queue
+from shared import db, log, mail_server, process, queue
+from shared.mail_place import MailPlace
 from shared.queue import Bell
 from shared.semaphore import Semaphore
 from shared.settings import Settings
@@ -50,7 +51,7 @@ class Hand:
                 bell=Bell(self.app),
                 render=self.capture,
                 print=self.print,
-                mailer=Mailer(self.settings),
+                mailer=Mailer(self.settings, place=self._mail_place()),
                 owner=f"{socket.gethostname()}:{os.getpid()}",
             )
         return self._deps
@@ -77,6 +78,16 @@ class Hand:
             self.settings.database_url,
             name=self.settings.grafana_url,
             limit=self.settings.grafana_queries,
+        )
+
+    def _mail_place(self) -> MailPlace | None:
+        """What the connections of all mailers share; None where each may have its own."""
+        if not self.settings.smtp_connections:
+            return None
+        return MailPlace(
+            self.settings.database_url,
+            name=mail_server.name_of(self.settings),
+            limit=self.settings.smtp_connections,
         )
 
     def close(self) -> None:

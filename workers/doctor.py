@@ -10,10 +10,11 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+import psycopg
 from kombu.exceptions import OperationalError
 
-from shared import log, migrate
-from shared.errors import BroadsheetError, Permanent, QueueAway
+from shared import db, log, mail_server, migrate
+from shared.errors import BroadsheetError, DatabaseAway, Permanent, QueueAway
 from shared.grafana import Grafana
 from shared.queue import make_celery
 from shared.settings import Settings
@@ -114,7 +115,18 @@ def _token(settings: Settings) -> str:
 
 
 def _mail(settings: Settings) -> str:
-    return Mailer(settings).check()
+    found = Mailer(settings).check()
+    return f"{found} {_kept_waiting(settings)}".strip()
+
+
+def _kept_waiting(settings: Settings) -> str:
+    """Say what the mailers think of the server, as far as the database tells."""
+    try:
+        with db.connect(settings.database_url, application="broadsheet-doctor") as conn:
+            return mail_server.get(conn, mail_server.name_of(settings)).told(db.clock(conn))
+    except (DatabaseAway, psycopg.Error):
+        # That is another finding.
+        return ""
 
 
 def _browser(settings: Settings, environ: Mapping[str, str]) -> str:

@@ -14,8 +14,9 @@ import selectors
 import smtplib
 import socket
 import ssl
+import threading
 from base64 import b64decode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from email.charset import QP, Charset
 from email.encoders import encode_base64
@@ -32,6 +33,7 @@ import idna
 from flask import Flask
 
 from shared.errors import BroadsheetError, SettingsError
+from shared.mail_place import MailPlace
 from shared.settings import Settings
 from workers.messages import LOGO, Letter, header_text
 
@@ -41,6 +43,13 @@ REPLY_TIMEOUT = 600.0
 
 #: A connection is given back after so many mails: servers and balancers count on it.
 MAILS_PER_CONNECTION = 100
+
+#: Where mailers share a few connections, one that has nothing to send lets others have its own.
+IDLE = 0.5
+#: How long a mailer waits for one of them, in seconds; longer than another may sit idle on it.
+PATIENCE = 1.0
+#: What is waited for a server's farewell.
+FAREWELL = 2.0
 
 #: Written at once; each piece has the whole timeout for itself, so a slow line is not a dead one.
 PIECE = 64 * 1024
@@ -59,6 +68,7 @@ class MailRefused(MailError):
     `phase` is how far it came. `permanent`: this mail will never be taken.
     `configuration`: the fault is in the settings and not in this mail, so it concerns every mail.
     `too_large`: it may be taken without its attachments.
+    `throttled`: the server asks for fewer mails, of everybody.
     """
 
     def __init__(
@@ -70,6 +80,7 @@ class MailRefused(MailError):
         permanent: bool = False,
         configuration: bool = False,
         too_large: bool = False,
+        throttled: bool = False,
     ) -> None:
         super().__init__(f"{code} {text}" if code else text)
         self.text = text
@@ -78,10 +89,25 @@ class MailRefused(MailError):
         self.permanent = permanent
         self.configuration = configuration
         self.too_large = too_large
+        self.throttled = throttled
+
+    @property
+    def of_the_server(self) -> bool:
+        """Whether no mail would have fared better: there was no connection, or none for us."""
+        return self.configuration or self.phase in _BEFORE_MAIL
+
+    @property
+    def heard(self) -> bool:
+        """Whether the server itself said so, of this mail."""
+        return self.code is not None and self.phase in _OF_THE_MAIL
 
 
 class MailUnknown(MailError):
     """The whole mail was sent and no answer came: the server may have it. Ask the recipient."""
+
+
+class MailBusy(MailError):
+    """All connections that the mail server may have are in use. Nothing was sent."""
 
 
 class MailStopped(MailError):
@@ -109,12 +135,25 @@ class Attachment:
 class Mailer:
     """Builds mails and hands them to the server of the settings. Not for use by two threads.
 
-    Nothing is opened before the first mail; the connection is then kept for the next one.
+    Nothing is opened before the first mail; the connection is then kept for the next one, or
+    given back soon where it needs a `place`, of which all mailers together have a few.
     Raises `SettingsError` when BROADSHEET_SMTP_FROM is no address.
     """
 
-    def __init__(self, settings: Settings, *, reply_timeout: float = REPLY_TIMEOUT) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        place: MailPlace | None = None,
+        reply_timeout: float = REPLY_TIMEOUT,
+        idle: float = IDLE,
+    ) -> None:
         self._settings = settings
+        self._place = place
+        self._idle = idle
+        # Between this thread and the one that gives back what is idle.
+        self._using = threading.RLock()
+        self._rest: threading.Timer | None = None
         name, address = parseaddr(settings.smtp_from)
         try:
             self._sender = _envelope(address)
@@ -136,7 +175,7 @@ class Mailer:
             MAIL_MAX_EMAILS=MAILS_PER_CONNECTION,
         )
         self._connection = _Connection(
-            flask_mail.Mail(self._app), settings.smtp_timeout, reply_timeout
+            flask_mail.Mail(self._app), settings.smtp_timeout, reply_timeout, place
         )
 
     def build(
@@ -158,6 +197,16 @@ class Mailer:
             )
             return message.as_bytes()
 
+    def connect(self) -> int | None:
+        """Have a connection ready for the next mail; return the largest that the server takes.
+
+        None: it does not say. Raises `MailRefused` (never permanent), `MailBusy`, or
+        `SettingsError` without a server.
+        """
+        self._settings.require("smtp_host")
+        with self._in_use():
+            return self._connection.ready().size_limit
+
     def send(self, message: bytes, *, recipient: str, before_dot: Callable[[], bool]) -> Accepted:
         """Hand over a mail that `build` made.
 
@@ -165,26 +214,62 @@ class Mailer:
         that the dot is about to go out, and says whether it may. What it raises comes through,
         and no mail is sent then.
 
-        Raises `MailRefused`, `MailUnknown`, `MailStopped`, or `SettingsError` without a server.
+        Raises `MailRefused`, `MailUnknown`, `MailStopped`, `MailBusy`, or `SettingsError` without
+        a server.
         """
         address = _envelope(recipient)
         self._settings.require("smtp_host")
-        client = self._connection.ready()
-        try:
-            code, reply = client.deliver(self._sender, address, message, before_dot)
-        except BaseException as exc:
-            fault = self._ended(exc, client.phase)
-            if fault is None:
-                raise
-            raise fault from exc
-        self._connection.num_emails += 1
-        if 200 <= code <= 299:
-            return Accepted(code=code, text=_readable(reply))
-        if 400 <= code <= 599:
-            raise _refusal(code, reply, client.phase)
-        # Neither yes nor no.
-        self._connection.drop()
-        raise MailUnknown
+        with self._in_use():
+            client = self._connection.ready(known=True)
+            try:
+                code, reply = client.deliver(self._sender, address, message, before_dot)
+            except BaseException as exc:
+                fault = self._ended(exc, client.phase)
+                if fault is None:
+                    raise
+                raise fault from exc
+            self._connection.num_emails += 1
+            if 200 <= code <= 299:
+                return Accepted(code=code, text=_readable(reply))
+            if 400 <= code <= 599:
+                raise _refusal(code, reply, client.phase)
+            # Neither yes nor no.
+            self._connection.drop()
+            raise MailUnknown
+
+    @contextlib.contextmanager
+    def reserved(self) -> Iterator[None]:
+        """Have a place for a connection while inside, where all mailers share a few.
+
+        Raises `MailBusy` when there is none.
+        """
+        with self._in_use():
+            self._connection.reserve()
+            yield
+
+    @contextlib.contextmanager
+    def _in_use(self) -> Iterator[None]:
+        """Keep the connection from being given back meanwhile; have it given back soon after."""
+        if self._rest:
+            self._rest.cancel()
+            self._rest = None
+        with self._using:
+            try:
+                yield
+            finally:
+                if self._place and self._place.taken:
+                    self._rest = rest = threading.Timer(self._idle, lambda: self._give_back(rest))
+                    rest.daemon = True
+                    rest.start()
+
+    def _give_back(self, rest: threading.Timer) -> None:
+        """End a connection that has been idle, so that another mailer may have one."""
+        if self._using.acquire(blocking=False):
+            try:
+                if self._rest is rest:
+                    self._connection.close()
+            finally:
+                self._using.release()
 
     def _ended(self, exc: BaseException, phase: str) -> MailError | None:
         """Tidy up after a mail that broke off; return what that means, None for `exc` itself."""
@@ -207,14 +292,16 @@ class Mailer:
         """
         settings = self._settings.require("smtp_host")
         self._connection.close()
-        client = self._connection.ready()
+        client = self._connection.configure_host()
         cipher = client.sock.version() if isinstance(client.sock, ssl.SSLSocket) else None
         try:
             _expect(client.noop())
         except OSError as exc:
             raise (_told(exc, "ehlo") or exc) from exc
         finally:
-            self._connection.close()
+            with contextlib.suppress(OSError):
+                client.quit()
+            client.close()
         encrypted = f"encrypted with {cipher}" if cipher else "not encrypted"
         signed_in = f"signed in as {settings.smtp_user}" if settings.smtp_user else "not signed in"
         return (
@@ -224,7 +311,12 @@ class Mailer:
 
     def close(self) -> None:
         """End the connection; the next mail opens another."""
-        self._connection.close()
+        if self._rest:
+            self._rest.cancel()
+        with self._using:
+            self._connection.close()
+            if self._place:
+                self._place.close()
 
 
 # --- the message ---------------------------------------------------------------------------
@@ -393,7 +485,7 @@ def _envelope(address: str) -> str:
 class _Client(smtplib.SMTP):
     """smtplib's client that knows in which phase of a mail it is, and stops before the dot.
 
-    Phases: mail, rcpt, data, body, mark (while `before_dot` runs), dot.
+    Phases: ready, mail, rcpt, data, body, mark (while `before_dot` runs), dot.
     """
 
     phase = "connect"
@@ -414,11 +506,19 @@ class _Client(smtplib.SMTP):
         _expect(self.rcpt(recipient))
         return self.data(message)
 
+    @property
+    def size_limit(self) -> int | None:
+        """The largest mail that the server takes, as it said (RFC 1870); None: it did not."""
+        said = str(self.esmtp_features.get("size", "")).strip()
+        # A server's number may be anything; what fits no database is no limit either.
+        limit = int(said) if said.isascii() and said.isdecimal() and len(said) < 19 else 0
+        return limit or None
+
     def _options(self, recipient: str, message: bytes) -> list[str]:
         options = []
         if self.has_extn("size"):
-            limit = self.esmtp_features["size"].strip()
-            if limit.isdecimal() and 0 < int(limit) < len(message):
+            limit = self.size_limit
+            if limit is not None and limit < len(message):
                 raise smtplib.SMTPResponseException(
                     552, f"5.3.4 the mail has {len(message)} bytes, the server takes {limit}"
                 )
@@ -484,22 +584,47 @@ class _Connection(flask_mail.Connection):
 
     host: _Client | None
 
-    def __init__(self, mail: Any, timeout: float, reply_timeout: float) -> None:
+    def __init__(
+        self, mail: Any, timeout: float, reply_timeout: float, place: MailPlace | None
+    ) -> None:
         super().__init__(mail)
         self.host = None
+        self._place = place
         self._timeout = timeout
         self._reply_timeout = reply_timeout
 
-    def ready(self) -> _Client:
-        """Return a client that is signed in and between two mails. Raises `MailRefused`."""
+    def ready(self, *, known: bool = False) -> _Client:
+        """Return a client that is signed in and between two mails.
+
+        `known`: it need not be asked if it is, where that was done a moment ago. Raises
+        `MailRefused`, and `MailBusy` where there is no place for a connection.
+        """
         if self.host and self.num_emails >= self.mail.max_emails:
             self.close()
-        if self.host and self._answers():
+        if self.host and known and self.host.phase == "ready":
             return self.host
-        self.drop()
-        self.host = self.configure_host()
+        if self.host and self._allowed() and self._answers():
+            self.host.phase = "ready"
+            return self.host
+        if self.host:
+            self.drop()
+        self.reserve()
+        try:
+            self.host = self.configure_host()
+        finally:
+            if self.host is None:
+                self.drop()
         self.num_emails = 0
         return self.host
+
+    def reserve(self) -> None:
+        """Have a place for a connection, if one is needed. Raises `MailBusy`."""
+        if self._place and not self._place.take(PATIENCE):
+            raise MailBusy
+
+    def _allowed(self) -> bool:
+        """Whether the place is still ours; with its session it may have gone to another."""
+        return self._place is None or self._place.held()
 
     def configure_host(self) -> _Client:
         """Connect, encrypt, sign in. Raises `MailRefused`, never permanent: no mail is at fault."""
@@ -556,11 +681,14 @@ class _Connection(flask_mail.Connection):
         if self.host:
             self.host.close()
         self.host = None
+        if self._place:
+            self._place.give_back()
 
     def close(self) -> None:
         """Hang up with QUIT, if the server still listens."""
         if self.host and self.host.sock:
             with contextlib.suppress(OSError):  # gone already, which is what was wanted
+                self.host.sock.settimeout(min(FAREWELL, self._timeout))
                 self.host.quit()
         self.drop()
 
@@ -592,8 +720,17 @@ def _stuffed(message: bytes) -> bytes:
 
 _ENHANCED = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})\b")
 
+#: What servers with a limit say when it is reached.
+_THROTTLING = re.compile(
+    r"throttl|rate[- ]limit|(?:sending|message) rate|too many (?:messages|connections|e?-?mails)",
+    re.IGNORECASE,
+)
+
 #: The server wants a sign-in or TLS, or does not take ours: no mail's fault, and every mail's.
 _SIGN_IN = frozenset({530, 534, 535, 538})
+
+#: In these there is no connection yet, or none for us.
+_BEFORE_MAIL = frozenset({"connect", "ehlo", "tls", "auth"})
 
 #: Before these the server has heard nothing of this mail.
 _OF_THE_MAIL = frozenset({"mail", "rcpt", "data", "body", "dot"})
@@ -638,6 +775,7 @@ def _refusal(code: int, reply: bytes | str, phase: str) -> MailRefused:
     early = phase not in _OF_THE_MAIL
     sign_in = code in _SIGN_IN
     too_large = detail in ("3.4", "2.3") or (code == 552 and not detail)
+    throttled = kind == "4" and not early and _is_throttling(code, text, phase)
     if sign_in:
         advice = _HOW if "TLS" in text.upper() else _WHO
     elif too_large:
@@ -653,6 +791,18 @@ def _refusal(code: int, reply: bytes | str, phase: str) -> MailRefused:
         permanent=kind == "5" and not sign_in and not early,
         configuration=sign_in or (early and kind == "5"),
         too_large=too_large,
+        throttled=throttled,
+    )
+
+
+def _is_throttling(code: int, text: str, phase: str) -> bool:
+    """Whether a "not now" is meant for all mails: by its words, or because it comes so late.
+
+    Once it has taken sender and recipient, a server that says 421 or 454 means the connection,
+    not the mail; earlier it may mean a recipient.
+    """
+    return bool(_THROTTLING.search(text)) or (
+        code in (421, 454) and phase in ("data", "body", "dot")
     )
 
 

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from shared import (
@@ -22,7 +23,9 @@ from shared import (
     db,
     deliveries,
     documents,
+    links,
     log,
+    mail_server,
     queue,
     report_settings,
     runs,
@@ -31,21 +34,31 @@ from shared import (
 )
 from shared.captures import Capture
 from shared.db import Connection, Pool
+from shared.deliveries import Delivery
 from shared.documents import Document
 from shared.errors import BroadsheetError, DatabaseAway, LostLease, Transient
+from shared.mail_server import Turn
 from shared.queue import Bell
 from shared.runs import Run
 from shared.settings import Settings
 from shared.spec import FAIL, CaptureSpec
 from shared.tasks import Claim, Ring
 from workers import assemble as assembly
-from workers import messages, retry
+from workers import gate, letters, messages, retry, shrink
 from workers.capture.request import Captured, CaptureRequest, Mark, Table
 from workers.capture.verdict import Verdict
 from workers.csv_files import csv_file
 from workers.heartbeat import beating
-from workers.mail import Attachment, Mailer, MailRefused, MailStopped, MailUnknown
-from workers.messages import Letter, Sheet
+from workers.mail import (
+    Accepted,
+    Attachment,
+    MailBusy,
+    Mailer,
+    MailRefused,
+    MailStopped,
+    MailUnknown,
+)
+from workers.messages import Letter, Letters, Links, Sheet
 
 logger = log.get(__name__)
 
@@ -202,13 +215,23 @@ def assemble(task_id: int, deps: Deps) -> None:
             done = captures.of_run(conn, run.id)
             parts = {capture.id: _contents(conn, capture.id) for capture in done}
             branding = report_settings.get(conn, run.org_id).body
+            room = _room(conn, deps.settings)
         now = dt.datetime.now(dt.UTC)
         with beating(deps.pool, claim):
             files = _files(run, done, parts, branding, now, deps.print)
+            if run.spec.recipients:
+                files = shrink.to_fit(files, room)
         with db.transaction(deps.pool) as conn:
             rings = _store_documents(conn, claim, run, done, files, branding, now, began, deps)
         logger.info("run.assembled", documents=len(files))
         queue.announce(deps.pool, deps.bell, rings)
+
+
+def _room(conn: Connection, settings: Settings) -> int:
+    """Return how many bytes the files of a mail may have, as far as that is known."""
+    limit = settings.max_attachment_size_mb * 1024 * 1024
+    server = mail_server.get(conn, mail_server.name_of(settings))
+    return min(limit, max(0, server.size_limit - letters.REST)) if server.size_limit else limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,29 +371,80 @@ def _store_documents(
             pictures[made] = file.position
     documents.drop_parts(conn, run.id)
     settings = deps.settings
-    letter = messages.compose(
-        run.spec,
-        [_mail_sheet(capture) for capture in done],
-        documents.of_run(conn, run.id),
-        pictures=pictures,
-        branding=branding.get("branding") or {},
-        slot=run.scheduled_for,
-        now=now,
-        grafana_public_url=settings.grafana_public_url or settings.grafana_url,
-        max_attachment_bytes=settings.max_attachment_size_mb * 1024 * 1024,
+    stored = documents.of_run(conn, run.id)
+    written = letters.write(
+        partial(
+            messages.compose,
+            run.spec,
+            [_mail_sheet(capture) for capture in done],
+            stored,
+            pictures=pictures,
+            branding=branding.get("branding") or {},
+            slot=run.scheduled_for,
+            now=now,
+            grafana_public_url=settings.grafana_public_url or settings.grafana_url,
+            links=_links(conn, settings, stored, now),
+        ),
+        stored,
+        limit=settings.max_attachment_size_mb * 1024 * 1024,
+        server_limit=mail_server.get(conn, mail_server.name_of(settings)).size_limit,
+        measure=lambda letter: _measured(conn, run, letter, deps.mailer),
     )
     milliseconds = (time.monotonic() - began) * 1000
     complete = all(_verdict(capture).complete for capture in done)
     if not runs.rendered(
-        conn, run.id, letter.to_json(), complete=complete, milliseconds=milliseconds
+        conn, run.id, written.to_json(), complete=complete, milliseconds=milliseconds
     ):
         raise LostLease
     domain = settings.smtp_from.rpartition("@")[2].strip(" >") or "localhost"
-    rings = deliveries.insert(conn, run.id, run.spec.recipients, domain=domain, lane=claim.lane)
+    rings = deliveries.insert(
+        conn,
+        run.id,
+        run.spec.recipients,
+        domain=domain,
+        lane=claim.lane,
+        attached=written.attached,
+    )
     if not run.spec.recipients:
         # An export: whoever asked for it fetches the documents.
         deliveries.settle_run(conn, run.id)
     return rings
+
+
+def _links(
+    conn: Connection, settings: Settings, stored: list[Document], now: dt.datetime
+) -> Links | None:
+    """Sign links for what may not travel in the mail; None: readers cannot reach our API."""
+    if not settings.public_url:
+        return None
+    key = links.keys(conn, settings)[0]
+    until = now + dt.timedelta(days=settings.link_days)
+    return Links(
+        addresses={
+            document.id: links.address(settings.public_url, key, document.id, until)
+            for document in stored
+        },
+        until=until,
+    )
+
+
+#: As long as an address may be, so that no recipient's mail is longer than what was measured.
+LONGEST_ADDRESS = f"{'x' * 64}@{'x' * 60}.{'x' * 60}.{'x' * 60}.example"
+
+
+def _measured(conn: Connection, run: Run, letter: Letter, mailer: Mailer) -> int:
+    """Return how many bytes the mail has on the wire."""
+    try:
+        mail = mailer.build(
+            letter,
+            recipient=LONGEST_ADDRESS,
+            message_id=deliveries.message_id(run.id, LONGEST_ADDRESS, LONGEST_ADDRESS),
+            attachments=_attachments(conn, run, letter),
+        )
+    except MailRefused:
+        # An address to reply to that is none. Each delivery will fail for it, and say so.
+        return 0
+    return len(mail)
 
 
 def _mail_sheet(capture: Capture) -> Sheet:
@@ -397,47 +471,97 @@ def deliver(task_id: int, deps: Deps) -> None:
     if claim is None:
         return
     with _setback(claim, deps):
-        with db.transaction(deps.pool) as conn:
-            setbacks.lock(conn, claim)
-            run = _run_of(conn, claim)
-            delivery = deliveries.get(conn, claim.delivery_id or 0)
-            if delivery is None or not deliveries.start(conn, delivery.id, claim.attempt):
-                tasks.complete(conn, claim)
-                deliveries.settle_run(conn, run.id)
-                return
-            letter = Letter.from_json(run.mail or {})
-            attachments = _attachments(conn, run, letter)
-
-        def before_dot() -> bool:
-            """Say whether the mail may go out: the lease must still be ours."""
-            with db.transaction(deps.pool) as conn:
-                return tasks.renew(conn, claim) and deliveries.mark_dot(conn, delivery.id)
-
+        delivery = _open_delivery(deps, claim)
+        if delivery is None:
+            return
         try:
-            message = deps.mailer.build(
-                letter,
-                recipient=delivery.recipient,
-                message_id=delivery.message_id,
-                attachments=attachments,
-            )
-            with beating(deps.pool, claim):
-                accepted = deps.mailer.send(
-                    message, recipient=delivery.recipient, before_dot=before_dot
-                )
+            # A place for a connection first: a turn that is not used would be lost to the others.
+            with beating(deps.pool, claim), deps.mailer.reserved():
+                turn = gate.pass_through(deps.pool, deps.settings)
+                accepted = _send(deps, claim, delivery, turn) if turn.go else None
+        except MailBusy:
+            _put_back(deps, claim, delivery, gate.another_try(), None)
         except MailUnknown as exc:
             _finish_delivery(deps, claim, "unknown", None, exc.message)
+            gate.answered(deps.pool, deps.settings)
         except MailRefused as exc:
-            _refused(deps, claim, exc, run.rendered_at)
+            gate.refused(deps.pool, deps.settings, exc)
+            _refused(deps, claim, exc)
         except MailStopped as exc:
             raise LostLease from exc
         else:
+            if accepted is None:
+                _put_back(deps, claim, delivery, turn.wait, turn.cause)
+                return
             _finish_delivery(deps, claim, "sent", accepted.code, None)
+            gate.took(deps.pool, turn)
+
+
+def _open_delivery(deps: Deps, claim: Claim) -> Delivery | None:
+    """Return the delivery if there is still something to send; else end the task."""
+    with db.transaction(deps.pool) as conn:
+        delivery = deliveries.get(conn, claim.delivery_id or 0)
+        if delivery is not None and delivery.state in ("pending", "retry", "sending"):
+            return delivery
+        for run_id in setbacks.lock(conn, claim):
+            tasks.complete(conn, claim)
+            deliveries.settle_run(conn, run_id)
+    return None
+
+
+def _put_back(deps: Deps, claim: Claim, delivery: Delivery, wait: float, cause: str | None) -> None:
+    """Leave the mail for later without an attempt: it is not its turn, or the server is away."""
+    age = (dt.datetime.now(dt.UTC) - delivery.since).total_seconds()
+    if age + wait > deliveries.LIFETIME:
+        _finish_delivery(deps, claim, "failed", None, cause or TOO_MANY)
+        return
+    with db.transaction(deps.pool) as conn:
+        setbacks.lock(conn, claim)
+        tasks.release(conn, claim, after=wait)
+        if cause:
+            deliveries.held(conn, delivery.id, cause)
+    logger.debug("delivery.put_back", after=round(wait, 1), cause=cause)
+
+
+TOO_MANY = "Its turn did not come within a day: more mails wait than may be sent."
+
+
+def _send(deps: Deps, claim: Claim, delivery: Delivery, turn: Turn) -> Accepted:
+    """Hand the mail over, and never one that another worker may be handing over."""
+    gate.sized(deps.pool, turn, deps.mailer.connect())
+    with db.transaction(deps.pool) as conn:
+        setbacks.lock(conn, claim)
+        run = _run_of(conn, claim)
+        # While we wait for a connection, another may have taken the task over; then the attempt
+        # is not ours to begin.
+        if not tasks.renew(conn, claim) or not deliveries.start(
+            conn, delivery.id, delivery.attempts + 1
+        ):
+            raise LostLease
+        letter = Letters.from_json(run.mail or {}).of(delivery.attached)
+        attachments = _attachments(conn, run, letter)
+
+    def before_dot() -> bool:
+        """Say whether the mail may go out: the lease must still be ours."""
+        with db.transaction(deps.pool) as conn:
+            return tasks.renew(conn, claim) and deliveries.mark_dot(conn, delivery.id)
+
+    message = deps.mailer.build(
+        letter,
+        recipient=delivery.recipient,
+        message_id=delivery.message_id,
+        attachments=attachments,
+    )
+    return deps.mailer.send(message, recipient=delivery.recipient, before_dot=before_dot)
 
 
 def _attachments(conn: Connection, run: Run, letter: Letter) -> list[Attachment]:
     inline = {document_id: content_id for content_id, document_id in letter.images}
     wanted = [*letter.attachments, *(item for item in inline if item not in letter.attachments)]
     known = {document.id: document for document in documents.of_run(conn, run.id)}
+    if not known.keys() >= set(wanted):
+        # Without them it would be another mail than the one that was written.
+        raise MailRefused("The files of this run are gone.", phase="files", permanent=True)
     return [
         Attachment(
             name=known[document_id].name,
@@ -446,7 +570,6 @@ def _attachments(conn: Connection, run: Run, letter: Letter) -> list[Attachment]
             content_id=inline.get(document_id),
         )
         for document_id in wanted
-        if document_id in known
     ]
 
 
@@ -464,16 +587,39 @@ def _finish_delivery(
         logger.info("run.ended", state=ended)
 
 
-def _refused(deps: Deps, claim: Claim, error: MailRefused, since: dt.datetime | None) -> None:
-    wait = _wait(deps, claim, error, since)
-    if wait is None:
-        _finish_delivery(deps, claim, "failed", error.code, error.message)
-        return
+def _refused(deps: Deps, claim: Claim, error: MailRefused) -> None:
+    """Decide what becomes of a mail that was not taken: another attempt, a lighter letter, the end.
+
+    Where the server is at fault and not the mail, the attempt does not count.
+    """
+    counts = not (error.of_the_server or error.throttled)
     with db.transaction(deps.pool) as conn:
         setbacks.lock(conn, claim)
-        tasks.release(conn, claim, after=wait)
-        deliveries.retry(conn, claim.delivery_id or 0, error.code, error.message)
-    logger.warning("delivery.again", after=round(wait), code=error.code, cause=error.message)
+        delivery = deliveries.get(conn, claim.delivery_id or 0)
+        run = _run_of(conn, claim)
+        if delivery is None:
+            raise LostLease
+        lighter = (
+            error.too_large
+            and delivery.attached != deliveries.NONE
+            and Letters.from_json(run.mail or {}).light is not None
+        )
+        wait = 0.0 if lighter else _wait(deps, delivery.attempts, error, delivery.since)
+        if wait is not None:
+            tasks.release(conn, claim, after=wait)
+        if lighter:
+            deliveries.lighten(conn, delivery.id, error.code, error.message)
+        elif wait is not None:
+            deliveries.retry(conn, delivery.id, error.code, error.message, counts=counts)
+    if wait is None:
+        _finish_delivery(deps, claim, "failed", error.code, error.message)
+    elif lighter:
+        logger.warning("delivery.lightened", code=error.code, cause=error.message)
+        queue.announce(deps.pool, deps.bell, [Ring(claim.task_id, claim.kind, claim.lane)])
+    else:
+        # What concerns every mail was said once, by the gate.
+        say = logger.warning if counts else logger.info
+        say("delivery.again", after=round(wait), code=error.code, cause=error.message)
 
 
 # -- what the three have in common ----------------------------------------------------------
@@ -524,8 +670,12 @@ def _again_or_never(claim: Claim, deps: Deps, error: Exception, cause: str) -> N
         error = MailRefused(cause, phase="worker")
     try:
         with db.transaction(deps.pool) as conn:
-            run = runs.get(conn, claim.run_id) if claim.run_id else None
-            wait = _wait(deps, claim, error, run.rendered_at if run else None)
+            delivery = deliveries.get(conn, claim.delivery_id) if claim.delivery_id else None
+            wait = (
+                _wait(deps, delivery.attempts, error, delivery.since)
+                if delivery
+                else _wait(deps, claim.attempt, error, None)
+            )
             if wait is None:
                 decided = setbacks.give_up(conn, claim, cause)
             else:
@@ -537,11 +687,11 @@ def _again_or_never(claim: Claim, deps: Deps, error: Exception, cause: str) -> N
     say("task.set_back", kind=claim.kind, decided=decided, after=wait, cause=cause)
 
 
-def _wait(deps: Deps, claim: Claim, error: Exception, since: dt.datetime | None) -> float | None:
+def _wait(deps: Deps, attempt: int, error: Exception, since: dt.datetime | None) -> float | None:
     """Return the seconds until the next attempt; None: there is none."""
     return retry.decide(
         error,
-        claim.attempt,
+        attempt,
         deps.settings.max_attempts,
         age=(dt.datetime.now(dt.UTC) - since).total_seconds() if since else 0.0,
         jitter=random.random(),  # noqa: S311 - spreads load, keeps no secret

@@ -335,12 +335,20 @@ def test_a_server_that_knows_only_helo_will_do(inbox: Inbox, mailer: Mailer) -> 
         ("rcpt", "452 4.5.3 Too many recipients", False),
         ("rcpt", "550 5.1.1 No such user", True),
         ("rcpt", "551 User not local", True),
+        ("rcpt", "553 5.1.3 Bad address", True),
+        ("rcpt", "554 5.7.1 Relay access denied", True),
+        ("rcpt", "451 4.7.1 Greylisting in action", False),
+        ("rcpt", "452 4.2.2 Mailbox full", False),
         ("rcpt", "550 4.7.1 Not now", False),
         ("rcpt", "450 5.1.1 Never", True),
         ("data", "454 4.7.0 Throttling failure: Maximum sending rate exceeded", False),
         ("data", "554 5.5.1 No valid recipients", True),
         ("dot", "421 4.3.2 Going down", False),
         ("dot", "451 4.3.0 Try again later", False),
+        ("dot", "454 4.3.0 Try again later", False),
+        ("dot", "452 4.3.1 Insufficient system storage", False),
+        ("dot", "550 4.3.0 The enhanced code decides", False),
+        ("dot", "451 5.7.1 The enhanced code decides", True),
         ("dot", "554 5.7.1 Looks like spam", True),
         ("dot", "552 5.2.2 Mailbox full", True),
     ],
@@ -358,6 +366,81 @@ def test_a_refusal_says_how_far_the_mail_came_and_whether_to_try_again(
     assert not inbox.messages
     inbox.faults.clear()
     assert send(mailer).code == 250
+
+
+@pytest.mark.parametrize(
+    ("moment", "answer", "throttled"),
+    [
+        ("dot", "454 4.7.0 Throttling failure: Maximum sending rate exceeded.", True),
+        ("data", "454 4.7.0 Throttling failure: Daily message quota exceeded.", True),
+        ("dot", "421 4.7.0 Try again later", True),
+        ("data", "421 4.4.2 Closing", True),
+        ("mail", "450 4.7.1 Too many messages from you", True),
+        ("rcpt", "450 4.2.1 Greylisted", False),
+        ("rcpt", "421 4.7.0 Greylisted, and goodbye", False),
+        ("dot", "451 4.3.0 Try again later", False),
+        ("dot", "554 5.7.0 Too many messages, for good", False),
+        ("connect", "421 4.7.0 Too many connections", False),
+    ],
+)
+def test_a_server_that_asks_for_fewer_mails_is_told_from_one_that_refuses_this_one(
+    inbox: Inbox, mailer: Mailer, moment: str, answer: str, throttled: bool
+) -> None:
+    inbox.faults[moment] = answer
+    with pytest.raises(MailRefused) as refused:
+        send(mailer)
+    assert refused.value.throttled == throttled
+
+
+@pytest.mark.parametrize("answer", ["530 5.7.0 a", "534 5.7.9 b", "535 5.7.8 c", "538 5.7.11 d"])
+def test_what_only_settings_will_mend_is_the_servers_matter_wherever_it_is_said(
+    inbox: Inbox, mailer: Mailer, answer: str
+) -> None:
+    inbox.faults["mail"] = answer
+    with pytest.raises(MailRefused) as refused:
+        send(mailer)
+    assert (refused.value.configuration, refused.value.of_the_server) == (True, True)
+    assert not refused.value.permanent
+
+
+@pytest.mark.parametrize(
+    ("moment", "of_the_server"),
+    [("connect", True), ("ehlo", True), ("mail", False), ("rcpt", False), ("data", False)],
+)
+def test_a_connection_that_broke_before_a_mail_was_begun_is_the_servers_matter(
+    inbox: Inbox, mailer: Mailer, moment: str, of_the_server: bool
+) -> None:
+    inbox.faults[moment] = DROP
+    with pytest.raises(MailRefused) as refused:
+        send(mailer)
+    assert (refused.value.of_the_server, refused.value.heard) == (of_the_server, False)
+
+
+def test_connecting_says_how_large_a_mail_the_server_takes(tmp_path: Path) -> None:
+    with Inbox(tmp_path, size_limit=12_345) as inbox:
+        mailer = Mailer(settings(inbox.port))
+        assert mailer.connect() == 12_345
+        send(mailer)
+        assert mailer.connect() == 12_345
+        mailer.close()
+        assert inbox.connections == 1
+
+
+@pytest.mark.parametrize("said", ["SIZE 0", "SIZE", "SIZE lots", "SIZE -1", "8BITMIME", "SIZE ²"])
+def test_a_server_that_says_no_size_has_no_limit(inbox: Inbox, mailer: Mailer, said: str) -> None:
+    inbox.faults["ehlo"] = f"250-mail.example\r\n250 {said}"
+    assert mailer.connect() is None
+
+
+def test_a_connection_that_died_before_the_mail_was_begun_is_tried_again_later(
+    tmp_path: Path,
+) -> None:
+    with Inbox(tmp_path) as first:
+        mailer = Mailer(settings(first.port))
+        mailer.connect()
+    with pytest.raises(MailRefused) as refused:
+        send(mailer)
+    assert (refused.value.permanent, refused.value.phase) == (False, "mail")
 
 
 @pytest.mark.parametrize("answer", ["552 5.3.4 Too big", "552 Too big", "550 5.2.3 Too long"])

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import datetime as dt
 import io
+import re
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 from pypdf import PdfReader
 
 from beat import sweep
-from shared import admission, captures, db, deliveries, documents, runs, setbacks, tasks
+from shared import admission, captures, db, deliveries, documents, links, runs, setbacks, tasks
 from shared.errors import DashboardNotFound, GrafanaAway
 from shared.settings import Settings
 from shared.spec import DashboardSpec, RunSpec
 from tests.fakes import FakeMailer, FakePrinter, FakeRenderer, RecordingBell
 from workers import pipeline
+from workers.capture.request import Captured, CaptureRequest
 from workers.capture.verdict import Panel
 from workers.mail import MailRefused, MailUnknown
 from workers.pipeline import Deps
@@ -452,3 +454,80 @@ def test_a_mailer_killed_after_many_refusals_does_not_use_up_the_mail(workshop: 
     sweep.ring_again(workshop.pool, workshop.bell)
     workshop.work()
     assert workshop.run(run_id).state == "sent"
+
+
+MEGABYTE = 1024 * 1024
+
+
+def large(workshop: Workshop) -> None:
+    """Let dashboards make files that no limit of a megabyte lets through."""
+    render = workshop.deps.render
+
+    def padded(request: CaptureRequest) -> Captured:
+        captured = render(request)
+        table = replace(captured.tables[0], rows=(("x" * 2 * MEGABYTE,),))
+        return replace(captured, tables=(table,))
+
+    workshop.deps = replace(
+        workshop.deps,
+        render=padded,
+        settings=replace(
+            workshop.deps.settings,
+            max_attachment_size_mb=1,
+            public_url="https://reports.example.org",
+            secret_key=("k" * 32,),
+        ),
+    )
+
+
+def test_what_is_too_large_for_the_mail_has_a_link_in_it(workshop: Workshop) -> None:
+    large(workshop)
+    run_id = workshop.start(
+        formats=("pdf", "csv"),
+        dashboards=(DashboardSpec(uid="a"),),
+        recipients=("one@example.com",),
+    )
+    workshop.work()
+    run = workshop.run(run_id)
+    assert run.mail is not None
+    with db.transaction(workshop.pool) as conn:
+        pdf, csv = documents.of_run(conn, run_id)
+    assert run.mail["attachments"] == [pdf.id]
+    found = re.search(r"https://reports.example.org/api/reports/documents/(\d+)\?expires=(\d+)"
+                      r"&signature=(\w+)", run.mail["text"])  # fmt: skip
+    assert found
+    assert int(found[1]) == csv.id
+    assert links.genuine([b"k" * 32], csv.id, int(found[2]), found[3])
+    until = dt.datetime.fromtimestamp(int(found[2]), dt.UTC)
+    week = run.rendered_at + dt.timedelta(days=7) if run.rendered_at else None
+    assert week and abs(until - week) < dt.timedelta(minutes=1)
+    assert workshop.ledger(run_id)["one@example.com"].attached == "some"
+    # And for a mail server that finds even that too large, all of them.
+    assert run.mail["light"]["attachments"] == []
+    assert run.mail["light"]["text"].count("https://reports.example.org/") == 2
+
+
+def test_without_an_address_for_links_the_mail_says_where_the_files_are(
+    workshop: Workshop,
+) -> None:
+    large(workshop)
+    workshop.deps = replace(workshop.deps, settings=replace(workshop.deps.settings, public_url=""))
+    run_id = workshop.start(formats=("csv",), dashboards=(DashboardSpec(uid="a"),))
+    workshop.work()
+    mail = workshop.run(run_id).mail
+    assert mail is not None
+    assert "can fetch what is missing here from Broadsheet" in mail["text"]
+    assert mail["attachments"] == []
+    assert {entry.attached for entry in workshop.ledger(run_id).values()} == {"none"}
+
+
+def test_what_the_mail_server_takes_is_known_at_assembly(workshop: Workshop) -> None:
+    workshop.mailer.size_limit = 10
+    first = workshop.start(dashboards=(DashboardSpec(uid="a"),))
+    workshop.work()
+    second = workshop.start(dashboards=(DashboardSpec(uid="a"),), kind=runs.API)
+    workshop.work()
+    assert [workshop.ledger(run)["one@example.com"].attached for run in (first, second)] == [
+        "all",
+        "none",
+    ]

@@ -53,10 +53,13 @@ def test_a_mail_that_may_have_been_sent_is_never_tried_again(error: Exception) -
 
 
 @given(st.integers(1, 10**9), st.floats(0, 1), st.sampled_from([LATER, GrafanaAway()]))
-def test_jitter_spreads_a_wait_over_its_upper_half(
+def test_jitter_spreads_a_wait_over_its_upper_half_and_that_of_a_mail_over_all_of_it(
     attempt: int, jitter: float, error: Exception
 ) -> None:
     longest = decide(error, attempt, 10**10)
     wait = decide(error, attempt, 10**10, jitter=jitter)
     assert longest is not None and wait is not None
-    assert longest / 2 <= wait <= longest
+    if isinstance(error, MailRefused):
+        assert wait == max(1.0, jitter * longest)
+    else:
+        assert longest / 2 <= wait <= longest
