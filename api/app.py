@@ -12,6 +12,8 @@ from werkzeug.routing import BaseConverter
 
 from api import (
     auth,
+    deliveries,
+    downloads,
     errors,
     health,
     mail,
@@ -40,6 +42,8 @@ BLUEPRINTS = (
     mail.blp,
     render.blp,
     runs.blp,
+    deliveries.blp,
+    downloads.blp,
     report_settings.blp,
     schedule_preview.blp,
     health.blp,
@@ -103,7 +107,10 @@ class Id64(BaseConverter):
     does, once it knows who asks. The words are other resources, for other methods.
     """
 
-    regex = r"(?!(?:email|test-email|settings|runs|dashboards|render|schedule)\Z)[^/]+"
+    regex = (
+        r"(?!(?:email|test-email|settings|runs|dashboards|render|schedule|deliveries|documents)\Z)"
+        r"[^/]+"
+    )
     part_isolating = True
 
     def to_python(self, value: str) -> int | None:

@@ -123,19 +123,29 @@ class Need:
     """What a route asks for: an action (None: any identity), perhaps on the report in its path.
 
     `or_asker`: or to have asked for the run in its path, which only the view can tell.
+    `by_link`: no token, but an address that we signed, which the view checks.
     """
 
     action: str | None
     on_report: bool = False
     or_asker: bool = False
+    by_link: bool = False
 
     def __str__(self) -> str:
+        if self.by_link:
+            return "the signature in the address"
         if self.action is None:
             return "any valid token"
         return f"{self.action}, or to have asked for this run" if self.or_asker else self.action
 
 
 View = TypeVar("View", bound=Callable[..., Any])
+
+
+def by_link(view: View) -> View:
+    """Declare that a route is for whoever has an address that we signed."""
+    view.need = Need(None, by_link=True)  # type: ignore[attr-defined]  # functools.wraps keeps it
+    return view
 
 
 def needs(
@@ -165,13 +175,15 @@ def register(app: Flask, authenticate: Authenticator) -> None:
         need = _need(request.endpoint)
         if need is None:
             return
-        g.identity = asking = authenticate(request)
-        _same_org(asking)
+        if not need.by_link:
+            g.identity = authenticate(request)
+            _same_org(g.identity)
         values = request.view_args or {}
         if None in values.values():
             raise BadRequest("The id in the address is not a number from 1 to 9223372036854775807")
         if need.action is None or need.or_asker:
             return
+        asking: Identity = g.identity
         allowed = (
             asking.may_one(need.action, values["report_id"])
             if need.on_report

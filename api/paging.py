@@ -10,7 +10,7 @@ from flask import Response, request
 from marshmallow import ValidationError, validate, validates_schema
 
 from api.fields import Body, Choice, QueryWhole, Text
-from shared import reports, runs
+from shared import deliveries, reports, runs
 
 LARGEST_PAGE = 1_000
 LARGEST_OFFSET = 2**31
@@ -54,6 +54,15 @@ class ReportQuery(PageQuery):
                 error="must be one of " + ", ".join(reports.SORTS) + ", with - for descending",
             )
         ],
+    )
+
+
+class DeliveryQuery(PageQuery):
+    """Which deliveries: those in one state, but for `sent`."""
+
+    state = Choice(
+        *(state for state in deliveries.STATES if state != deliveries.SENT),
+        metadata={"description": "`unknown` if absent."},
     )
 
 

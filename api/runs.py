@@ -13,12 +13,12 @@ from werkzeug.exceptions import Conflict, NotFound
 from api import auth, paging, schemas
 from api.auth import identity, needs
 from api.blueprint import Blueprint
+from api.deliveries import mails_of_run
 from api.services import services
 from api.times import shown
-from shared import captures, db, deliveries, documents, log, reports, runs
+from shared import captures, db, documents, log, reports, runs
 from shared.captures import Capture
 from shared.db import Connection
-from shared.deliveries import Delivery
 from shared.documents import Document
 from shared.runs import Run
 
@@ -115,7 +115,7 @@ def get_run(run_id: int) -> dict[str, Any]:
                 _capture(position, run, item)
                 for position, item in enumerate(captures.of_run(conn, run_id))
             ],
-            "deliveries": [_delivery(item) for item in deliveries.of_run(conn, run_id)],
+            "deliveries": mails_of_run(conn, run_id),
             "documents": [_document(item) for item in documents.of_run(conn, run_id)],
         }
 
@@ -241,19 +241,6 @@ def _told(verdict: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     counts = {"query_count": verdict["queries"], "failed_count": verdict["failed_queries"]}
     kept = {name: value for name, value in verdict.items() if name != "failed_queries"}
     return {**kept, "queries": [], **counts}
-
-
-def _delivery(delivery: Delivery) -> dict[str, Any]:
-    return {
-        "recipient": delivery.recipient,
-        "state": delivery.state,
-        "cause": delivery.cause,
-        "attempts": delivery.attempts,
-        "messageId": delivery.message_id,
-        "smtpCode": delivery.smtp_code,
-        "created": shown(delivery.created_at),
-        "finished": shown(delivery.finished_at),
-    }
 
 
 def _document(document: Document) -> dict[str, Any]:

@@ -17,12 +17,13 @@ from api.fields import (
     Instant,
     Object,
     ObjectList,
+    QueryWhole,
     Text,
     TextList,
     Variables,
     Whole,
 )
-from shared import footer, reports, runs, schedule, spec
+from shared import deliveries, footer, reports, resolutions, runs, schedule, spec
 
 MAX_RECIPIENTS = 500
 MAX_DASHBOARDS = 50
@@ -486,17 +487,99 @@ class RunCapture(Body):
     stages = fields.Dict(metadata={"description": "Milliseconds by stage."})
 
 
+class DeliveryResolution(Body):
+    """What somebody decided of a mail of which nobody knew whether it arrived."""
+
+    as_ = Choice(*resolutions.VERDICTS, required=True)
+    by = Text(required=True, metadata={"description": "The token's name, or the user's."})
+    token_id = Whole(metadata={"description": "Null where it was at the command line."})
+    through = Choice(resolutions.API, resolutions.COMMAND_LINE, required=True)
+    at = Instant(required=True)
+    attempt = Whole(required=True, metadata={"description": "The attempt that was unknown."})
+    cause = Text(line=False, longest=LONGEST_CAUSE, required=True)
+
+    def on_bind_field(self, field_name: str, field_obj: fields.Field) -> None:  # type: ignore[type-arg]  # as in the base class
+        """`as` cannot be an attribute in Python."""
+        super().on_bind_field(field_name.rstrip("_"), field_obj)
+
+
 class RunDelivery(Body):
     """One mail of a run to one recipient."""
 
+    id = Whole(required=True)
+    recipient = Text(required=True, line=False)
+    state = Choice(*deliveries.STATES, required=True)
+    cause = Text(line=False, longest=LONGEST_CAUSE)
+    attempts = Whole(
+        required=True,
+        metadata={"description": "Without those in which the mail server was at fault."},
+    )
+    attached = Choice(
+        *deliveries.ATTACHED,
+        required=True,
+        metadata={
+            "description": "Which documents travel in the mail; for the others it has links, or "
+            "says where they are, because it would be too large."
+        },
+    )
+    message_id = Text(required=True)
+    smtp_code = Whole()
+    created = Instant(required=True)
+    finished = Instant()
+    resolutions = ObjectList(
+        DeliveryResolution,
+        most=10_000,
+        required=True,
+        metadata={"description": "What was decided where it was `unknown`, the first first."},
+    )
+
+
+class UndeliveredMail(Body):
+    """A mail that did not arrive, or of which that is not known."""
+
+    id = Whole(required=True)
+    run_id = Whole(required=True)
+    report_id = Whole()
+    name = Text(required=True)
     recipient = Text(required=True, line=False)
     state = Text(required=True)
     cause = Text(line=False, longest=LONGEST_CAUSE)
     attempts = Whole(required=True)
     message_id = Text(required=True)
-    smtp_code = Whole()
     created = Instant(required=True)
     finished = Instant()
+    href = Text(required=True, metadata={"description": "The run's address."})
+
+
+class Resolve(Body):
+    """What to do with a mail that is `unknown`."""
+
+    as_ = Choice(
+        *resolutions.VERDICTS,
+        required=True,
+        metadata={
+            "description": "`sent`: it arrived, as its recipient says. `again`: send it once "
+            "more, with the same Message-ID and content."
+        },
+    )
+
+    def on_bind_field(self, field_name: str, field_obj: fields.Field) -> None:  # type: ignore[type-arg]  # as in the base class
+        """`as` cannot be an attribute in Python."""
+        super().on_bind_field(field_name.rstrip("_"), field_obj)
+
+
+class ResolvedMail(Message):
+    """A mail that was resolved."""
+
+    run_id = Whole(required=True)
+    state = Choice(*runs.STATES, required=True, metadata={"description": "The run's state now."})
+
+
+class LinkQuery(Body):
+    """What a download link has besides the document's id; nothing of it can be changed."""
+
+    expires = QueryWhole(low=0, required=True)
+    signature = Text(required=True, longest=200)
 
 
 class RunDocument(Body):

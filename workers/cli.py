@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import getpass
 import os
 import re
 import sys
@@ -17,7 +18,7 @@ from typing import IO, Any
 
 import click
 
-from shared import db, log, tokens
+from shared import db, deliveries, log, resolutions, tokens
 from shared.errors import BroadsheetError, SettingsError
 from shared.migrate import migrate as apply_migrations
 from shared.schedule import find_zone
@@ -170,6 +171,64 @@ def revoke_token(token_id: int) -> None:
         if not tokens.revoke(conn, token_id):
             raise Fault(f"There is no token {token_id} that still works.")
     click.echo(f"Token {token_id} is revoked.")
+
+
+@main.command("deliveries")
+@click.option(
+    "--state",
+    type=click.Choice([state for state in deliveries.STATES if state != deliveries.SENT]),
+    default=deliveries.UNKNOWN,
+    show_default=True,
+)
+@click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True)
+def list_deliveries(state: str, limit: int) -> None:
+    """List mails that are unknown, the newest first: nobody knows whether they arrived."""
+    with _database(_settings("database_url")) as conn:
+        found = deliveries.find(conn, state, limit=limit)
+    rows = [("ID", "RUN", "SINCE", "RECIPIENT", "REPORT", "CAUSE")]
+    rows += [
+        (
+            str(item.delivery.id),
+            str(item.delivery.run_id),
+            f"{item.delivery.finished_at or item.delivery.since:%Y-%m-%d %H:%M}",
+            item.delivery.recipient,
+            item.name,
+            " ".join((item.delivery.cause or "").split()),
+        )
+        for item in found
+    ]
+    _table(rows)
+
+
+@main.command()
+@click.argument("delivery_id", metavar="DELIVERY", type=click.IntRange(min=1))
+@click.option("--sent", "verdict", flag_value=resolutions.SENT, help="It arrived.")
+@click.option(
+    "--again", "verdict", flag_value=resolutions.AGAIN, help="Send it once more, the same mail."
+)
+def resolve(delivery_id: int, verdict: str | None) -> None:
+    """Settle an unknown DELIVERY, once its recipient was asked. It is noted who did."""
+    if verdict is None:
+        raise click.UsageError("Give either --sent or --again.")
+    with _database(_settings("database_url")) as conn:
+        entry = deliveries.get(conn, delivery_id)
+        if entry is None:
+            raise Fault(f"There is no delivery {delivery_id}.")
+        resolver = resolutions.Resolver(who=_user())
+        resolved = resolutions.resolve(conn, delivery_id, verdict, resolver)
+        if resolved is None:
+            now = deliveries.get(conn, delivery_id) or entry
+            raise Fault(f"Delivery {delivery_id} is not unknown (any more) but {now.state}.")
+    done = "is sent again" if verdict == resolutions.AGAIN else "counts as sent"
+    click.echo(f"The mail to {entry.recipient} {done}; run {entry.run_id} is {resolved.run_state}.")
+
+
+def _user() -> str:
+    """Return who sits at the terminal; a container may run as a number that has no name."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return f"uid {os.getuid()}"
 
 
 @main.command()

@@ -179,7 +179,9 @@ class Stack:
         )
         migrate(self.database_url)
         self.api_url = f"http://{LOOPBACK}:{services.free_port()}"
-        self._set(DATABASE_URL=self.database_url, REDIS_URL=redis_url)
+        # Links in the mails of this machine lead to its own API, unless another address is set.
+        public = {} if self.outside.public_url else {"PUBLIC_URL": self.api_url}
+        self._set(DATABASE_URL=self.database_url, REDIS_URL=redis_url, **public)
         self._find_inbox()
         org_id = self._find_grafana()
         self._set(**self.settings)

@@ -16,7 +16,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from shared import db, documents, runs
+from shared import db, deliveries, documents, links, runs
 from tests.integration.api.fakes import report_body
 
 #: Requests per operation; all of them together take about half a minute.
@@ -32,7 +32,11 @@ RIGHT: dict[str, dict[str, Any]] = {
     "/api/reports/email": {"id": "1", "useEmailsFromReport": True},
     "/api/reports/settings": {},
     "/api/reports/schedule/preview": {"schedule": {"frequency": "daily"}},
+    "/api/reports/runs/{run_id}/deliveries/{delivery_id}/resolve": {"as": "again"},
 }
+KEY = b"k" * 32
+#: The link to document 1 that stands in a mail.
+LINK = {"expires": "4102444800", "signature": links.signature(KEY, 1, 4102444800)}
 
 
 @pytest.fixture
@@ -48,6 +52,15 @@ def _everything_there(admin, pool, waiter):
     waiter.work = work
     assert admin("POST", "/api/reports", report_body())[1]["id"] == 1
     assert admin("POST", "/api/reports/email", {"id": 1, "emails": "a@b.c"})[0] == 200
+    with db.transaction(pool) as conn:
+        # Nobody knows whether its mail arrived.
+        deliveries.insert(conn, 1, ("a@b.c",), domain="example.org", lane="interactive")
+        deliveries.start(conn, 1, 1)
+        deliveries.finish(conn, 1, "unknown", None, "no answer")
+        conn.execute(
+            "UPDATE run SET state = 'failed', cause = 'unknown', rendered_at = now(), mail = '{}'"
+        )
+        conn.execute("INSERT INTO secret (name, value) VALUES (%s, %s)", [links.SECRET, KEY])
 
 
 @pytest.mark.timeout(180)
@@ -99,6 +112,8 @@ def _steer(case, data) -> None:
     if case.path_parameters:
         ids = {name for name in case.path_parameters if name.endswith("_id")}
         case.path_parameters = {**case.path_parameters, **dict.fromkeys(ids, 1)}
+    if case.operation.path == "/api/reports/documents/{document_id}":
+        case.query = LINK
     if isinstance(case.body, dict):
         right = RIGHT.get(case.operation.path, report_body())
         wild = data.draw(st.sets(st.sampled_from(sorted(map(str, case.body)) or [""]), max_size=2))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import getpass
 import io
 import os
 import re
@@ -16,7 +18,8 @@ import pytest
 
 from deploy.local.grafana.server import StandIn
 from deploy.local.inbox import Inbox
-from shared import db, tokens
+from shared import admission, db, deliveries, mail_server, resolutions, runs, tokens
+from shared.spec import DashboardSpec, RunSpec
 
 Done = subprocess.CompletedProcess[str]
 Command = Callable[..., Done]
@@ -313,3 +316,84 @@ def test_render_refuses_a_variable_without_a_value(broadsheet: Command) -> None:
     done = broadsheet("render", "shop", "-o", "x.pdf", "--var", "region")
     assert done.returncode == 2
     assert "NAME=VALUE" in done.stderr
+
+
+# deliveries, resolve
+
+
+@pytest.fixture
+def unknown(pool: db.Pool) -> int:
+    """The delivery, of a run that ended, of which nobody knows whether it arrived."""
+    new = runs.NewRun(
+        org_id=1,
+        report_id=None,
+        report_revision=None,
+        kind=runs.TEST,
+        scheduled_for=dt.datetime(2026, 1, 5, 9, tzinfo=dt.UTC),
+        spec=RunSpec(name="Weekly figures", dashboards=(DashboardSpec(uid="a"),)),
+    )
+    with db.transaction(pool) as conn:
+        made = admission.insert(conn, new)
+        assert made
+        runs.start(conn, [made[0]])
+        runs.rendered(conn, made[0], {"subject": "s"}, complete=True, milliseconds=1)
+        deliveries.insert(conn, made[0], ("ann@example.org",), domain="d", lane="interactive")
+        [entry] = deliveries.of_run(conn, made[0])
+        conn.execute("DELETE FROM task WHERE delivery_id IS NOT NULL")
+        deliveries.start(conn, entry.id, 1)
+        deliveries.finish(conn, entry.id, "unknown", None, "no\nanswer")
+        deliveries.settle_run(conn, made[0])
+    return entry.id
+
+
+def test_unknown_mails_are_listed(broadsheet: Command, unknown: int) -> None:
+    done = broadsheet("deliveries")
+    assert done.returncode == 0, done.stderr
+    head, line = done.stdout.splitlines()
+    assert head.split() == ["ID", "RUN", "SINCE", "RECIPIENT", "REPORT", "CAUSE"]
+    assert line.startswith(f"{unknown} ")
+    assert line.endswith("ann@example.org  Weekly figures  no answer")
+    assert len(broadsheet("deliveries", "--state", "failed").stdout.splitlines()) == 1
+
+
+def test_an_unknown_mail_is_resolved_once_and_it_is_noted_who_did(
+    broadsheet: Command, unknown: int, pool: db.Pool
+) -> None:
+    done = broadsheet("resolve", str(unknown), "--again")
+    assert done.stdout == "The mail to ann@example.org is sent again; run 1 is delivering.\n"
+    with db.transaction(pool) as conn:
+        [resolution] = resolutions.of_run(conn, 1)[unknown]
+    assert (resolution.through, resolution.token_id) == ("command line", None)
+    assert resolution.who == getpass.getuser()
+    twice = broadsheet("resolve", str(unknown), "--sent")
+    assert (twice.returncode, twice.stderr) == (
+        1,
+        f"Delivery {unknown} is not unknown (any more) but retry.\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "code"), [(("1",), 2), (("x", "--sent"), 2), (("999", "--sent"), 1)]
+)
+def test_a_resolution_that_makes_no_sense_is_refused(
+    broadsheet: Command, words: tuple[str, ...], code: int
+) -> None:
+    assert broadsheet("resolve", *words).returncode == code
+
+
+def test_the_doctor_says_that_mails_wait(
+    broadsheet: Command, pool: db.Pool, tmp_path: Path
+) -> None:
+    with Inbox(tmp_path) as inbox:
+        for _ in range(mail_server.FAILURES):
+            with db.transaction(pool) as conn:
+                mail_server.change(
+                    conn,
+                    f"127.0.0.1:{inbox.port}",
+                    lambda server, now: server.failed(now, "refused", configuration=False),
+                )
+        done = broadsheet("doctor", SMTP_HOST="127.0.0.1", SMTP_PORT=str(inbox.port))
+    sound, sentence = lines_of(done)["mail server"]
+    assert sound == "OK"
+    assert "answers" in sentence
+    assert "Mails wait, because 5 connections in a row failed" in sentence

@@ -1,0 +1,54 @@
+"""Downloads: documents that were too large for their mail, for whoever has its signed link."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from flask import Response, send_file
+from werkzeug.exceptions import Forbidden, Gone, NotFound
+
+from api import auth, schemas
+from api.blueprint import Blueprint
+from api.services import services
+from shared import db, documents, links
+
+blp = Blueprint(
+    "downloads",
+    __name__,
+    url_prefix="/api/reports",
+    description="Documents that were too large for their mail; not in Grafana.",
+)
+BINARY = {"type": "string", "format": "binary"}
+
+
+@blp.route("/documents/<id64:document_id>", methods=["GET"])
+@auth.by_link
+@blp.arguments(schemas.LinkQuery, location="query")
+@blp.answers(200, BINARY, content_type="application/pdf")
+@blp.answers(200, BINARY, content_type="image/png")
+@blp.answers(200, BINARY, content_type="text/csv")
+@blp.fails(403, 404, 410)
+def download_document(query: dict[str, Any], document_id: int) -> Response:
+    """Return a document by the link that stood in a mail. No token is needed, or looked at."""
+    expires: int = query["expires"]
+    with db.transaction(services().pool) as conn:
+        keys = links.keys(conn, services().settings)
+        if not links.genuine(keys, document_id, expires, query["signature"]):
+            raise Forbidden("This link is not one of ours. Was it copied as a whole?")
+        if expires <= services().clock().timestamp():
+            raise Gone("This link has expired. Ask whoever looks after the report for the file.")
+        document = documents.get(conn, document_id)
+        if document is None:
+            raise NotFound("This document is gone.")
+        content = documents.content(conn, document_id)
+    response = send_file(
+        io.BytesIO(content),
+        mimetype=document.media_type,
+        as_attachment=True,
+        download_name=document.name,
+        etag=False,
+    )
+    response.headers["Cache-Control"] = "private, no-store"
+    response.headers["X-Robots-Tag"] = "noindex"
+    return response
