@@ -15,7 +15,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from api.blueprint import Blueprint
 from api.services import services
-from shared import db
+from shared import db, mail_server
 from shared.db import Connection
 
 blp = Blueprint("metrics", __name__, description="For Prometheus.")
@@ -104,6 +104,16 @@ def _collected(conn: Connection) -> Iterator[Metric]:
         "Mails of which nobody knows whether they arrived; a person has to resolve them.",
         _row(conn, UNKNOWN)["n"],
     )
+
+    servers = GaugeMetricFamily(
+        "broadsheet_mail_server_up",
+        "1: mails go out; 0: they wait, since it is away or asked for fewer.",
+        labels=("server",),
+    )
+    now = db.clock(conn)
+    for server in mail_server.find(conn):
+        servers.add_metric([server.name], server.condition(now) == "closed")
+    yield servers
 
 
 def _row(conn: Connection, query: str) -> dict[str, Any]:

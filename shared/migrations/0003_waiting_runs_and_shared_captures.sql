@@ -95,6 +95,3 @@ ALTER TABLE capture
     ALTER COLUMN key SET NOT NULL;
 
 CREATE INDEX capture_open ON capture (key) WHERE state IN ('queued', 'rendering');
-
--- What a person has to look after; the metrics count it.
-CREATE INDEX delivery_unknown ON delivery (id) WHERE state = 'unknown';

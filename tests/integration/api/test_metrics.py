@@ -6,7 +6,7 @@ import datetime as dt
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from shared import admission, db, runs
+from shared import admission, db, mail_server, runs
 from shared.spec import DashboardSpec, RunSpec
 from tests.integration.api.fakes import report_body
 
@@ -52,3 +52,17 @@ def test_a_slot_that_no_beat_claims_and_a_run_that_waits_are_seen(caller, admin,
     assert 40 <= found["runs_oldest_waiting_seconds",] < 70
     assert found["tasks", "render", "interactive", "waiting"] == 1
     assert found["runs_not_sent_last_day", "missed"] == 1
+
+
+def test_a_mail_server_that_is_left_alone_is_down(caller, pool):
+    with db.transaction(pool) as conn:
+        mail_server.change(conn, "relay:25", lambda server, _: server)
+    assert read(caller)["mail_server_up", "relay:25"] == 1
+    with db.transaction(pool) as conn:
+        for _ in range(mail_server.FAILURES):
+            mail_server.change(
+                conn,
+                "relay:25",
+                lambda server, now: server.failed(now, "away", configuration=False),
+            )
+    assert read(caller)["mail_server_up", "relay:25"] == 0
