@@ -140,8 +140,8 @@ def _redbeat(app: celery.Celery, number: int, due: int, _: str, redis_url: str) 
     import redis
     from redbeat.decoder import RedBeatJSONEncoder
 
-    client = redis.Redis.from_url(redis_url)
-    client.flushall()
+    client = redis.Redis.from_url(redis_url, socket_timeout=60)
+    client.flushall(asynchronous=True)
     definition = {
         "name": "report NUMBER",
         "task": TASK,

@@ -45,6 +45,9 @@ ANSWERS = {
 }
 #: After these nobody but the server knows whether it has the mail.
 AMBIGUOUS = ("drop after dot, kept", "drop after dot, not kept")
+#: Of a recipient's tries so many go by the plan, whenever they come: on a slow machine most mails
+#: come after the last kill, and would otherwise meet a server without faults.
+FAULTY_TRIES = 3
 #: Of connections, so many are cut before a word was said.
 BEFORE_BANNER = 0.05
 SLOW = 2.5
@@ -67,7 +70,7 @@ class Try:
 
 
 class Wire:
-    """The server, on a thread of its own while its `with` block runs. `calm` ends all faults."""
+    """The server, on a thread of its own while its `with` block runs. `calm` ends the cut connections."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -104,7 +107,7 @@ class Wire:
     def _mode(self, recipient: str) -> str:
         number = self._times[recipient]
         self._times[recipient] += 1
-        if self.calm:
+        if number >= FAULTY_TRIES:
             return "ok"
         chance = random.Random(f"{self.seed} {recipient} {number}")
         return chance.choices(list(PLAN), list(PLAN.values()))[0]
