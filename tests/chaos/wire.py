@@ -70,7 +70,7 @@ class Try:
 
 
 class Wire:
-    """The server, on a thread of its own while its `with` block runs. `calm` ends the cut connections."""
+    """The server, on a thread while its `with` block runs. `calm` ends the cut connections."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
