@@ -57,6 +57,18 @@ bench: .venv/ready-test browser ## Measure requests per second and the stages of
 bench-capture: .venv/ready-test browser ## Compare captures with other ways to do them (ARGS=--help)
 	@exec $(BIN)/python -m tests.bench.capture $(ARGS)
 
+.PHONY: bench-schedule
+bench-schedule: .venv/ready-bench ## Compare claiming with other schedulers (ARGS=--help)
+	@exec $(BIN)/python -m tests.bench.schedule $(ARGS)
+
+.PHONY: bench-burst
+bench-burst: .venv/ready-test browser ## Drain reports that are due in the same minute (ARGS=--help)
+	@exec $(BIN)/python -m tests.bench.burst $(ARGS)
+
+.PHONY: chaos
+chaos: .venv/ready-test browser ## Kill and cut at random, then count the mails (ARGS="--seconds 600 --seed 7")
+	@exec $(BIN)/python -m tests.chaos $(ARGS)
+
 .PHONY: clean
 clean: ## Delete .venv, results and caches
 	rm -rf .venv var build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis \
