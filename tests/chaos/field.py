@@ -62,7 +62,7 @@ class Field:
         self.folder = Path(tempfile.mkdtemp(prefix="broadsheet-")).resolve()
         self.roles: dict[str, Role] = {}
         self.settings = {"SMTP_HOST": LOOPBACK, "SMTP_PORT": str(smtp_port), **settings}
-        self.database_url = self.redis_url = self.token = ""
+        self.database_url = self.redis_url = self.grafana_url = self.token = ""
         self.api_url = f"http://{LOOPBACK}:{services.free_port()}"
         self._ended = threading.Event()
         self._supervisor = threading.Thread(target=self._supervise, name="supervisor")
@@ -138,6 +138,12 @@ class Field:
             return psutil.Process(pid).children() if pid else []
         return []
 
+    def grafana_answers(self) -> bool:
+        """Say whether there is a Grafana now."""
+        with suppress(httpx.HTTPError):
+            return httpx.get(f"{self.grafana_url}/api/health", timeout=2).is_success
+        return False
+
     def raise_all(self) -> None:
         """Let everything come up again."""
         for role in self.roles.values():
@@ -150,7 +156,7 @@ class Field:
         environ = own | {processes.MARK: str(self.folder), "TMPDIR": str(self.folder / "tmp")}
         environ |= {"BROADSHEET_CHROMIUM": chosen} if chosen else {}
         grafana = [sys.executable, "-m", "deploy.local.grafana", "--quiet", "--frontend=scenes"]
-        address = f"http://{LOOPBACK}:{(port := services.free_port())}"
+        self.grafana_url = f"http://{LOOPBACK}:{(port := services.free_port())}"
         self._add("grafana", [*grafana, f"--port={port}"], environ)
         data = self.folder / "postgres"
         postgres, self.database_url = services.start_postgres(
@@ -168,7 +174,7 @@ class Field:
         values = {
             "DATABASE_URL": self.database_url,
             "REDIS_URL": self.redis_url,
-            "GRAFANA_URL": address,
+            "GRAFANA_URL": self.grafana_url,
             "GRAFANA_TOKEN": new_token("viewer"),
             "SMTP_FROM": "Broadsheet <reports@broadsheet.example>",
             "LOG_FORMAT": "text",

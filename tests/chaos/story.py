@@ -32,10 +32,12 @@ SETTINGS = {
 PATIENCE = 150.0
 LOOK = 0.5
 
-#: Waits of 30 seconds to half an hour are arithmetic, which unit tests hold. Here they end at once.
+#: Waits of 30 seconds to half an hour are arithmetic, which unit tests hold. Here they end at once;
+#: but for captures only while there is a Grafana, or all their attempts would go in its absence.
 HURRY = """
 UPDATE task SET not_before = clock_timestamp(), ring_at = clock_timestamp()
  WHERE lease_until IS NULL AND not_before > clock_timestamp() + interval '1 second'
+   AND (kind <> 'render' OR %s)
 """
 OPEN = """
 SELECT (SELECT count(*) FROM run WHERE finished_at IS NULL)
@@ -101,7 +103,7 @@ def tell(logs: Path, *, seed: int, seconds: float) -> Story:
 def _hurry(field: Field, end: threading.Event) -> None:
     while not end.wait(1.0):
         with suppress(DatabaseAway), db.translated(), db.connect(field.database_url) as conn:
-            conn.execute(HURRY)
+            conn.execute(HURRY, [field.grafana_answers()])
 
 
 def _wait_for_the_end(field: Field, reports: Sequence[Expected]) -> None:
