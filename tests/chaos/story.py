@@ -42,8 +42,9 @@ UPDATE task SET not_before = clock_timestamp(), ring_at = clock_timestamp()
 #: So do the pauses that a mail server is given, of a minute to ten.
 HURRY_MAIL = """
 UPDATE mail_server
-   SET open_until = least(open_until, clock_timestamp() + interval '1 second'),
-       quiet_until = least(quiet_until, clock_timestamp() + interval '1 second')
+   SET open_until = CASE WHEN open_until > soon THEN soon ELSE open_until END,
+       quiet_until = CASE WHEN quiet_until > soon THEN soon ELSE quiet_until END
+  FROM (SELECT clock_timestamp() + interval '1 second') AS now (soon)
 """
 OPEN = """
 SELECT (SELECT count(*) FROM run WHERE finished_at IS NULL)
