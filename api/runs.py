@@ -96,7 +96,10 @@ def cancel_run(run_id: int) -> dict[str, Any]:
             if run is None:
                 raise NotFound("Run not found")
         if not runs.cancel(conn, run_id, CANCELLED):
-            raise Conflict(f"The run is {run.state} and cannot be cancelled any more")
+            # As it is now that its row was locked, not as it was before.
+            ended = runs.get(conn, run_id)
+            state = ended.state if ended else "deleted"
+            raise Conflict(f"The run is {state} and cannot be cancelled any more")
     logger.info("run.cancelled", run_id=run_id, token_id=asking.token_id)
     return {"message": "Run cancelled"}
 

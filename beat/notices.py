@@ -51,12 +51,11 @@ def tell_owners(pool: Pool, bell: Bell, told: Told, *, lifetime: float) -> int:
     with db.transaction(pool) as conn:
         now = db.clock(conn)
         since = max(now - OLDEST, told.until - OVERLAP if told.until else now - OLDEST)
-        rings = [
-            ring
-            for row in runs.untold(conn, since=since, limit=BATCH)
-            for ring in _notice(conn, row, lifetime)
-        ]
-    told.until = now
+        found = runs.untold(conn, since=since, limit=BATCH)
+        rings = [ring for row in found for ring in _notice(conn, row, lifetime)]
+    if len(found) < BATCH:
+        # Else there are more of the same time; those told of now are not found again.
+        told.until = now
     queue.announce(pool, bell, rings)
     return len(rings)
 

@@ -87,13 +87,6 @@ def give_up_overdue(pool: Pool) -> int:
         for run in overdue:
             state, cause = ("missed", NO_TURN) if run["waited"] else ("failed", NOT_RENDERED)
             runs.finish(conn, run["id"], state, cause)
-    for run in overdue:
-        logger.error(
-            "report.not_sent",
-            report_id=run["report_id"],
-            run_id=run["id"],
-            cause=NO_TURN if run["waited"] else NOT_RENDERED,
-        )
     return len(overdue)
 
 

@@ -113,6 +113,9 @@ def admit_waiting(pool: Pool, bell: Bell, settings: Settings, turn: Turn) -> boo
 def seconds_to_next(pool: Pool) -> float:
     """Return how long beat may sleep."""
     with db.transaction(pool) as conn:
-        waits = [reports.seconds_to_next(conn), tasks.seconds_to_next(conn)]
-    soonest = min((wait for wait in waits if wait is not None), default=LONGEST_SLEEP)
+        slot, ring = reports.seconds_to_next(conn), tasks.seconds_to_next(conn)
+    if ring is not None:
+        # What is still to be rung for found no room, or nobody to hear it: no use in haste.
+        ring = max(ring, FULL_SLEEP)
+    soonest = min((wait for wait in (slot, ring) if wait is not None), default=LONGEST_SLEEP)
     return min(max(soonest, SHORTEST_SLEEP), LONGEST_SLEEP)

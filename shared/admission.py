@@ -73,10 +73,9 @@ def admit(conn: Connection, admitted: Sequence[Run]) -> list[Ring]:
             wanted.append(_Wanted(run, position, spec, spec.key(run.org_id)))
     there = captures.lock_open(conn, sorted({item.key for item in wanted}))
     shared, lacking = _shared_out(wanted, there)
-    made = captures.insert_many(
+    new = captures.insert_many(
         conn, [(item.run.org_id, item.key, item.spec) for item in lacking.values()]
     )
-    new = dict(zip(lacking, made, strict=True))
     captures.link(
         conn,
         [
@@ -154,7 +153,10 @@ WAITING = f"""
            AND not_before <= statement_timestamp()
          ORDER BY not_before, id LIMIT %(each)s
     ) AS waiting
-) ORDER BY run.not_before, run.id FOR NO KEY UPDATE OF run SKIP LOCKED
+)
+   -- Once more for the row as it is locked: another beat may just have admitted it.
+   AND run.state = 'queued' AND run.admitted_at IS NULL
+ ORDER BY run.not_before, run.id FOR NO KEY UPDATE OF run SKIP LOCKED
 """
 
 

@@ -80,12 +80,12 @@ def lock_open(conn: Connection, keys: Sequence[str]) -> list[tuple[int, str, dt.
 INSERT = """
 INSERT INTO capture (org_id, key, spec)
 SELECT * FROM unnest(%(orgs)s::bigint[], %(keys)s::text[], %(specs)s::jsonb[])
-RETURNING id
+RETURNING id, key
 """
 
 
-def insert_many(conn: Connection, news: Sequence[tuple[int, str, CaptureSpec]]) -> list[int]:
-    """Store captures, each given as `(org id, key, spec)`; return their ids in that order."""
+def insert_many(conn: Connection, news: Sequence[tuple[int, str, CaptureSpec]]) -> dict[str, int]:
+    """Store captures, each given as `(org id, key, spec)`, no key twice; return ids by key."""
     rows = conn.execute(
         INSERT,
         {
@@ -94,7 +94,7 @@ def insert_many(conn: Connection, news: Sequence[tuple[int, str, CaptureSpec]]) 
             "specs": [Jsonb(spec.to_json()) for _, _, spec in news],
         },
     )
-    return sorted(row["id"] for row in rows)
+    return {row["key"]: row["id"] for row in rows}
 
 
 LINK = """
@@ -184,26 +184,39 @@ def failed(conn: Connection, capture_id: int, cause: str) -> None:
 
 UNWANTED = "No run needs this dashboard any more."
 
-FAIL_UNWANTED = """
-WITH unwanted AS (
-    SELECT capture.id FROM capture LEFT JOIN task ON task.capture_id = capture.id
-     WHERE capture.state IN ('queued', 'rendering') AND task.lease_until IS NULL
-       AND NOT EXISTS (
-           SELECT FROM run_capture JOIN run ON run.id = run_capture.run_id
-            WHERE run_capture.capture_id = capture.id AND run.state IN ('queued', 'rendering')
-       )
-     ORDER BY capture.id FOR UPDATE OF capture SKIP LOCKED
-), dropped AS (
-    DELETE FROM task USING unwanted WHERE task.capture_id = unwanted.id
+NOBODYS = """
+NOT EXISTS (
+    SELECT FROM run_capture JOIN run ON run.id = run_capture.run_id
+     WHERE run_capture.capture_id = capture.id AND run.state IN ('queued', 'rendering')
 )
+"""
+
+LOCK_UNWANTED = f"""
+SELECT capture.id FROM capture LEFT JOIN task ON task.capture_id = capture.id
+ WHERE capture.state IN ('queued', 'rendering') AND task.lease_until IS NULL AND {NOBODYS}
+ ORDER BY capture.id FOR UPDATE OF capture SKIP LOCKED
+"""
+
+FAIL_UNWANTED = f"""
 UPDATE capture SET state = 'failed', cause = coalesce(cause, %s)
-  FROM unwanted WHERE capture.id = unwanted.id
+ WHERE id = ANY(%s) AND state IN ('queued', 'rendering') AND {NOBODYS}
+   AND NOT EXISTS (SELECT FROM task WHERE capture_id = capture.id AND lease_until IS NOT NULL)
+RETURNING id
 """
 
 
 def fail_unwanted(conn: Connection) -> int:
-    """End the captures that no worker has and whose runs have all ended; return how many."""
-    return conn.execute(FAIL_UNWANTED, [UNWANTED]).rowcount
+    """End the captures that no worker has and whose runs have all ended; return how many.
+
+    Looked at once more under the lock: a run may have joined between the look and the lock, and
+    none can after it.
+    """
+    locked = [row["id"] for row in conn.execute(LOCK_UNWANTED)]
+    if not locked:
+        return 0
+    ended = [row["id"] for row in conn.execute(FAIL_UNWANTED, [UNWANTED, locked])]
+    conn.execute("DELETE FROM task WHERE capture_id = ANY(%s)", [ended])
+    return len(ended)
 
 
 def forget_unused(conn: Connection, capture_ids: Sequence[int]) -> None:

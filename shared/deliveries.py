@@ -184,9 +184,14 @@ def outcome(conn: Connection, run_id: int) -> tuple[str, str | None] | None:
     All sent: `sent`. None sent: `failed`. Else `partial`, with the recipients that got nothing
     (or of whom that is not known) in the cause.
     """
-    ledger = of_run(conn, run_id)
-    if any(entry.finished_at is None for entry in ledger):
+    # The whole ledger is read once, at its end, and not after each of its mails.
+    row = conn.execute(
+        "SELECT EXISTS (SELECT FROM delivery WHERE run_id = %s AND finished_at IS NULL) AS open",
+        [run_id],
+    ).fetchone()
+    if row and row["open"]:
         return None
+    ledger = of_run(conn, run_id)
     amiss = [entry for entry in ledger if entry.state != SENT]
     state = "sent" if not amiss else "failed" if len(amiss) == len(ledger) else "partial"
     cause = "; ".join(f"{entry.recipient}: {entry.cause}" for entry in amiss[:20])

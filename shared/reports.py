@@ -247,10 +247,15 @@ def _freeze(conn: Connection, org_id: int, report_id: int) -> None:
     Whatever changes the report calls this first, and holds the report's lock: the runs claimed
     until now keep it as it was, and every later one gets it as it will be.
     """
-    report = get(conn, org_id, report_id, for_update=True)
-    if report is not None:
-        parameters = {"spec": Jsonb(report.spec().to_json()), "late": PUNCTUAL}
-        conn.execute(FREEZE, {**parameters, "id": report_id})
+    row = conn.execute(
+        "SELECT to_jsonb(report) AS report, "
+        "EXISTS (SELECT FROM run WHERE report_id = report.id AND spec IS NULL) AS awaited "
+        "FROM report WHERE org_id = %s AND id = %s FOR UPDATE",
+        [org_id, report_id],
+    ).fetchone()
+    if row is not None and row["awaited"]:
+        spec = spec_of(row["report"], late=False)
+        conn.execute(FREEZE, {"spec": Jsonb(spec.to_json()), "late": PUNCTUAL, "id": report_id})
 
 
 def update(conn: Connection, report: Report) -> bool:

@@ -13,14 +13,18 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from shared import captures, documents, reports
+from shared import captures, documents, log, reports
 from shared.db import Connection
 from shared.spec import RunSpec
 
 SCHEDULE, API, TEST, EXPORT, NOTICE = "schedule", "api", "test", "export", "notice"
 ACTIVE = ("queued", "rendering", "delivering")
+#: What did not go out, in whole or in part.
+AMISS = ("failed", "partial", "missed", "skipped")
 FINAL = ("sent", "partial", "failed", "missed", "skipped", "cancelled")
 STATES = ACTIVE + FINAL
+
+logger = log.get(__name__)
 
 #: Runs that somebody waits for go before those of the schedule.
 LANES = {
@@ -43,6 +47,8 @@ class Run:
     requested_by: int | None
     kind: str
     scheduled_for: dt.datetime
+    #: When it may begin.
+    not_before: dt.datetime
     state: str
     cause: str | None
     spec: RunSpec
@@ -58,8 +64,8 @@ class Run:
 COLUMNS = ", ".join(
     f"run.{name}"
     for name in ("id", "org_id", "report_id", "report_revision", "requested_by", "kind",
-                 "scheduled_for", "state", "cause", "spec", "mail", "complete", "timings",
-                 "created_at", "started_at", "rendered_at", "finished_at")
+                 "scheduled_for", "not_before", "state", "cause", "spec", "mail", "complete",
+                 "timings", "created_at", "started_at", "rendered_at", "finished_at")
 )  # fmt: skip
 #: A run that was not admitted yet is what its report says: see `reports.freeze`.
 SELECT = f"""
@@ -192,35 +198,39 @@ def find(
     offset: int = 0,
 ) -> list[Run]:
     """Return the runs of a report, or of the whole org, the newest first."""
+    where, parameters = _where(org_id, report_id, state, kind)
     rows = conn.execute(
-        f"{SELECT} WHERE run.org_id = %(org)s "
-        "AND (%(report)s::bigint IS NULL OR run.report_id = %(report)s) "
-        "AND (%(state)s::text IS NULL OR run.state = %(state)s) "
-        "AND (%(kind)s::text IS NULL OR run.kind = %(kind)s) "
-        "ORDER BY run.id DESC LIMIT %(limit)s OFFSET %(offset)s",
-        {
-            "org": org_id,
-            "report": report_id,
-            "state": state,
-            "kind": kind,
-            "limit": limit,
-            "offset": offset,
-        },
+        f"{SELECT} WHERE {where} ORDER BY run.id DESC LIMIT %(limit)s OFFSET %(offset)s",
+        {**parameters, "limit": limit, "offset": offset},
     )
     return [from_row(row) for row in rows]
+
+
+def _where(
+    org_id: int, report_id: int | None, state: str | None, kind: str | None
+) -> tuple[str, dict[str, Any]]:
+    """Return conditions, only those that are asked for, and their parameters.
+
+    The state is written into the text: only so is the index found that holds what went wrong.
+    """
+    clauses = ["run.org_id = %(org)s"]
+    if report_id is not None:
+        clauses.append("run.report_id = %(report)s")
+    if state is not None:
+        if state not in STATES:
+            raise ValueError(state)
+        clauses.append(f"run.state = '{state}'")
+    if kind is not None:
+        clauses.append("run.kind = %(kind)s")
+    return " AND ".join(clauses), {"org": org_id, "report": report_id, "kind": kind}
 
 
 def count(
     conn: Connection, org_id: int, report_id: int | None, *, state: str | None, kind: str | None
 ) -> int:
     """Return how many runs `find` would list without paging."""
-    row = conn.execute(
-        "SELECT count(*) AS n FROM run WHERE org_id = %(org)s "
-        "AND (%(report)s::bigint IS NULL OR report_id = %(report)s) "
-        "AND (%(state)s::text IS NULL OR state = %(state)s) "
-        "AND (%(kind)s::text IS NULL OR kind = %(kind)s)",
-        {"org": org_id, "report": report_id, "state": state, "kind": kind},
-    ).fetchone()
+    where, parameters = _where(org_id, report_id, state, kind)
+    row = conn.execute(f"SELECT count(*) AS n FROM run WHERE {where}", parameters).fetchone()
     return int(row["n"]) if row else 0
 
 
@@ -321,13 +331,23 @@ def finish(conn: Connection, run_id: int, state: str, cause: str | None = None) 
 
     False when it had ended before. Whoever waits for it is told at commit.
     """
-    cursor = conn.execute(
+    ended = conn.execute(
         "UPDATE run SET state = %s, cause = %s, finished_at = clock_timestamp() "
-        "WHERE id = %s AND state IN ('queued', 'rendering', 'delivering')",
+        "WHERE id = %s AND state IN ('queued', 'rendering', 'delivering') "
+        "RETURNING report_id, kind, scheduled_for",
         [state, cause, run_id],
-    )
-    if cursor.rowcount != 1:
+    ).fetchone()
+    if ended is None:
         return False
+    if ended["kind"] == SCHEDULE and state in AMISS:
+        logger.error(
+            "report.not_sent",
+            report_id=ended["report_id"],
+            run_id=run_id,
+            slot=ended["scheduled_for"].isoformat(),
+            state=state,
+            cause=cause,
+        )
     conn.execute("DELETE FROM task WHERE run_id = %s", [run_id])
     # Its captures may be others' too; beat ends those that nobody needs any more.
     documents.drop_parts(conn, run_id)

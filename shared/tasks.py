@@ -119,15 +119,20 @@ UPDATE task SET ring_at = clock_timestamp() + make_interval(secs => later.place 
 """
 
 HURRY = """
-UPDATE task SET lane = 'interactive', rings = 0, ring_at = clock_timestamp() + interval '2 seconds'
+UPDATE task SET lane = 'interactive', rings = 0,
+       ring_at = greatest(not_before, clock_timestamp() + interval '2 seconds')
  WHERE capture_id = ANY(%s) AND lane <> 'interactive' AND lease_until IS NULL
-RETURNING id AS task_id, kind, lane
+RETURNING id AS task_id, kind, lane, not_before <= statement_timestamp() AS due
 """
 
 
 def hurry(conn: Connection, capture_ids: Sequence[int]) -> list[Ring]:
-    """Move captures that wait into the lane of those that somebody waits for."""
-    return [Ring(**row) for row in conn.execute(HURRY, [list(capture_ids)])]
+    """Move captures that wait into the lane of those that somebody waits for.
+
+    Returns rings for those that may be taken now; the others wait for their next attempt.
+    """
+    rows = conn.execute(HURRY, [list(capture_ids)])
+    return [Ring(row["task_id"], row["kind"], row["lane"]) for row in rows if row["due"]]
 
 
 CLAIM = """

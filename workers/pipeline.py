@@ -91,8 +91,9 @@ def render(task_id: int, deps: Deps) -> None:
             sharing = setbacks.lock(conn, claim)
             capture = captures.get(conn, claim.capture_id or 0)
             if capture is None or not sharing:
-                # Cancelled meanwhile; beat puts the capture away.
+                # Cancelled meanwhile. Were it left open, a run that joins it would wait in vain.
                 tasks.complete(conn, claim)
+                captures.failed(conn, claim.capture_id or 0, captures.UNWANTED)
                 return
             runs.start(conn, list(sharing))
             captures.start(conn, capture.id, claim.attempt)
@@ -375,7 +376,7 @@ def _store_documents(
     written = letters.write(
         partial(
             messages.compose,
-            run.spec,
+            replace(run.spec, late=run.spec.late or _is_late(run, now)),
             [_mail_sheet(capture) for capture in done],
             stored,
             pictures=pictures,
@@ -409,6 +410,14 @@ def _store_documents(
         # An export: whoever asked for it fetches the documents.
         deliveries.settle_run(conn, run.id)
     return rings
+
+
+#: A run of the schedule that takes so long from when it might have begun says so in its mail.
+LATE = dt.timedelta(minutes=15)
+
+
+def _is_late(run: Run, now: dt.datetime) -> bool:
+    return run.kind == runs.SCHEDULE and now - run.not_before > LATE
 
 
 def _links(
@@ -576,15 +585,39 @@ def _attachments(conn: Connection, run: Run, letter: Letter) -> list[Attachment]
 def _finish_delivery(
     deps: Deps, claim: Claim, state: str, code: int | None, cause: str | None
 ) -> None:
+    """Write down how a delivery ended.
+
+    Tried for a while when the database is away: what the mail server answered is known only
+    here, and without it an accepted mail would be `unknown`.
+    """
+    until = time.monotonic() + claim.lease / 2
+    while True:
+        try:
+            ended = _end_delivery(deps, claim, state, code, cause)
+            break
+        except DatabaseAway:
+            if time.monotonic() > until:
+                raise
+            time.sleep(AGAIN)
+    logger.info("delivery.ended", state=state, code=code, cause=cause)
+    if ended:
+        logger.info("run.ended", state=ended)
+
+
+#: Seconds until the database is asked once more.
+AGAIN = 0.5
+
+
+def _end_delivery(
+    deps: Deps, claim: Claim, state: str, code: int | None, cause: str | None
+) -> str | None:
+    ended = None
     with db.transaction(deps.pool) as conn:
-        ended = None
         for run_id in setbacks.lock(conn, claim):
             tasks.complete(conn, claim)
             deliveries.finish(conn, claim.delivery_id or 0, state, code, cause)
             ended = deliveries.settle_run(conn, run_id)
-    logger.info("delivery.ended", state=state, code=code, cause=cause)
-    if ended:
-        logger.info("run.ended", state=ended)
+    return ended
 
 
 def _refused(deps: Deps, claim: Claim, error: MailRefused) -> None:

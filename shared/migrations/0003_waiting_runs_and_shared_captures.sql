@@ -20,12 +20,15 @@ ALTER TABLE run DROP CONSTRAINT run_kind_check;
 ALTER TABLE run ADD CONSTRAINT run_kind_check
     CHECK (kind IN ('schedule', 'api', 'test', 'export', 'notice'));
 
-UPDATE run SET admitted_at = created_at WHERE state IN ('queued', 'rendering', 'delivering');
+UPDATE run SET admitted_at = created_at;
 
 CREATE INDEX run_waiting ON run (org_id, not_before, id)
     WHERE state = 'queued' AND admitted_at IS NULL;
 CREATE INDEX run_not_sent ON run (finished_at)
     WHERE kind = 'schedule' AND state IN ('failed', 'partial', 'missed', 'skipped');
+-- For whoever asks what went wrong, among all that went well.
+CREATE INDEX run_amiss ON run (org_id, id)
+    WHERE state IN ('failed', 'partial', 'missed', 'skipped');
 DROP INDEX run_requested;
 CREATE INDEX run_requested ON run (org_id)
     WHERE kind IN ('api', 'test', 'export') AND state IN ('queued', 'rendering', 'delivering');

@@ -415,3 +415,56 @@ def test_a_report_that_cannot_be_understood_fails_alone(
     tick.run_tick(pool, RecordingBell(), settings, Memory())
     assert run_of(pool, broken).state == "failed"
     assert len(captures_of(pool, sound)) == 1
+
+
+def test_nobody_joins_a_capture_whose_runs_were_all_cancelled(
+    pool: db.Pool, settings: Settings
+) -> None:
+    first, _ = asked_for(pool)
+    with db.transaction(pool) as conn:
+        runs.cancel(conn, first, "not wanted")
+    sweep.do_chores(pool, Chores())
+    second, rings = asked_for(pool)
+    assert len(rings) == 1
+    with db.transaction(pool) as conn:
+        [capture] = captures.of_run(conn, second)
+    assert capture.state == "queued"
+
+
+def test_a_run_that_another_beat_admits_is_not_admitted_twice(
+    pool: db.Pool, settings: Settings, due: Due
+) -> None:
+    for number in range(12):
+        due(name=str(number), dashboards=[{"dashboard": {"uid": f"d{number}"}}])
+    claim(pool, settings)
+    with ThreadPoolExecutor() as threads:
+        parts = list(threads.map(lambda _: admit(pool, room=20), range(6)))
+    admitted = [run.id for part in parts for run in part]
+    assert len(admitted) == len(set(admitted)) == 12
+
+
+def test_somebody_who_waits_does_not_put_off_an_attempt_that_is_near(
+    pool: db.Pool, settings: Settings, due: Due
+) -> None:
+    fixed = {"dashboard": {"uid": "a"}, "timeRange": {"from": "2026-01-01", "to": "2026-01-02"}}
+    due(dashboards=[fixed])
+    bell = RecordingBell()
+    tick.run_tick(pool, bell, settings, Memory())
+    with db.transaction(pool) as conn:
+        taken = tasks.claim(conn, bell.rings[0].task_id, "render", "w", lease=60)
+        assert taken
+        tasks.release(conn, taken, after=20)
+    assert asked_for(pool)[1] == []
+    with db.transaction(pool) as conn:
+        row = conn.execute("SELECT lane, ring_at = not_before AS soon FROM task").fetchone()
+    assert row == {"lane": "interactive", "soon": True}
+
+
+def test_a_report_that_cannot_be_understood_can_be_deleted(
+    pool: db.Pool, settings: Settings, due: Due
+) -> None:
+    report_id = due(name="broken")
+    claim(pool, settings)
+    with db.transaction(pool) as conn:
+        conn.execute("UPDATE report SET dashboards = '[7]' WHERE id = %s", [report_id])
+        assert reports.delete(conn, 1, report_id)

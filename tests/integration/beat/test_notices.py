@@ -96,3 +96,18 @@ def test_a_later_failure_is_told_of_again(pool: db.Pool, report_id: int) -> None
 def test_nobody_is_told_who_did_not_ask_or_of_what_went_out(pool: db.Pool) -> None:
     ended(pool, stored(pool), SLOT)
     assert told(pool) == []
+
+
+def test_more_owners_than_one_look_finds_are_told_at_the_next(
+    pool: db.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notices, "BATCH", 1)
+    first = stored(pool, failureRecipients="o@example.com")
+    second = stored(pool, failureRecipients="o@example.com", timeZone="UTC")
+    for report_id in (first, second):
+        ended(pool, report_id, SLOT)
+    with db.transaction(pool) as conn:
+        conn.execute("UPDATE run SET finished_at = finished_at - interval '5 minutes'")
+    memory = Told()
+    told(pool, memory)
+    assert len(told(pool, memory)) == 2

@@ -15,7 +15,7 @@ from pypdf import PdfReader
 
 from beat import sweep
 from shared import admission, captures, db, deliveries, documents, links, runs, setbacks, tasks
-from shared.errors import DashboardNotFound, GrafanaAway
+from shared.errors import DashboardNotFound, DatabaseAway, GrafanaAway
 from shared.settings import Settings
 from shared.spec import DashboardSpec, RunSpec
 from tests.fakes import FakeMailer, FakePrinter, FakeRenderer, RecordingBell
@@ -531,3 +531,29 @@ def test_what_the_mail_server_takes_is_known_at_assembly(workshop: Workshop) -> 
         "all",
         "none",
     ]
+
+
+def test_a_mail_that_took_hours_to_make_says_so(workshop: Workshop) -> None:
+    run_id = workshop.start(kind=runs.SCHEDULE)
+    with db.transaction(workshop.pool) as conn:
+        conn.execute("UPDATE run SET not_before = now() - interval '3 hours'")
+    workshop.work()
+    assert workshop.run(run_id).state == "sent"
+    assert all("Delayed: " in mail.decode() for _, mail in workshop.mailer.sent)
+
+
+def test_an_answer_of_the_mail_server_is_kept_though_the_database_was_away(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end, fails = pipeline._end_delivery, [True]
+
+    def once_away(*arguments: Any) -> str | None:
+        if fails and fails.pop():
+            raise DatabaseAway
+        return end(*arguments)
+
+    monkeypatch.setattr(pipeline, "_end_delivery", once_away)
+    run_id = workshop.start(recipients=("one@example.com",))
+    workshop.work()
+    assert workshop.run(run_id).state == "sent"
+    assert len(workshop.mailer.sent) == 1
