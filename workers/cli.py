@@ -182,7 +182,7 @@ def revoke_token(token_id: int) -> None:
 )
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True)
 def list_deliveries(state: str, limit: int) -> None:
-    """List mails that are unknown, the newest first: nobody knows whether they arrived."""
+    """List mails that did not arrive, the newest first; unless told, those nobody knows of."""
     with _database(_settings("database_url")) as conn:
         found = deliveries.find(conn, state, limit=limit)
     rows = [("ID", "RUN", "SINCE", "RECIPIENT", "REPORT", "CAUSE")]
