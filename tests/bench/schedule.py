@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import json
+import signal
 import statistics
 import subprocess
 import sys
@@ -53,6 +54,8 @@ class Figures:
 def main() -> None:
     """Measure everything that was asked for, and print a table for each question."""
     options = _options()
+    # Ended from outside, it still stops the servers that it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with grounds.ground() as ground:
         print(f"Postgres with fsync, {BATCH} reports per transaction; figures of this machine.")
         steady: dict[int, list[float]] = {}
