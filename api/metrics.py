@@ -107,12 +107,11 @@ def _collected(conn: Connection) -> Iterator[Metric]:
 
     servers = GaugeMetricFamily(
         "broadsheet_mail_server_up",
-        "1: mails go out; 0: they wait, since it is away or asked for fewer.",
+        "1: mails go out; 0: the last one did not, since it is away or asked for fewer.",
         labels=("server",),
     )
-    now = db.clock(conn)
     for server in mail_server.find(conn):
-        servers.add_metric([server.name], server.condition(now) == "closed")
+        servers.add_metric([server.name], server.sound)
     yield servers
 
 

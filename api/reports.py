@@ -136,7 +136,10 @@ def pause_report(report_id: int) -> dict[str, Any]:
     with db.transaction(services().pool) as conn:
         report = _found(conn, report_id, for_update=True)
         if report.state not in (SCHEDULED, PAUSED):
-            raise BadRequest(f"state: a report that is {report.state} cannot be paused")
+            raise BadRequest(
+                f"state: a report that is {report.state} cannot be paused; a run of it that waits "
+                "is cancelled with POST /api/reports/runs/<id>/cancel"
+            )
         if report.state != PAUSED:
             now = services().now()
             _store(conn, settled(replace(report, state=PAUSED, updated=now), now))

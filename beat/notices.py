@@ -16,6 +16,7 @@ from shared import db, log, queue, runs, schedule, tasks
 from shared.db import Connection, Pool
 from shared.queue import Bell
 from shared.runs import NewRun
+from shared.settings import Settings
 from shared.spec import RunSpec
 from shared.tasks import Ring
 
@@ -42,7 +43,7 @@ class Told:
     until: dt.datetime | None = None
 
 
-def tell_owners(pool: Pool, bell: Bell, told: Told, *, lifetime: float) -> int:
+def tell_owners(pool: Pool, bell: Bell, told: Told, settings: Settings) -> int:
     """Make a notice of each report that failed its slot and names who is to know of it.
 
     Of several slots of one report the newest is told of, with the number of the others. Returns
@@ -52,7 +53,7 @@ def tell_owners(pool: Pool, bell: Bell, told: Told, *, lifetime: float) -> int:
         now = db.clock(conn)
         since = max(now - OLDEST, told.until - OVERLAP if told.until else now - OLDEST)
         found = runs.untold(conn, since=since, limit=BATCH)
-        rings = [ring for row in found for ring in _notice(conn, row, lifetime)]
+        rings = [ring for row in found for ring in _notice(conn, row, settings)]
     if len(found) < BATCH:
         # Else there are more of the same time; those told of now are not found again.
         told.until = now
@@ -60,7 +61,7 @@ def tell_owners(pool: Pool, bell: Bell, told: Told, *, lifetime: float) -> int:
     return len(rings)
 
 
-def _notice(conn: Connection, row: Mapping[str, Any], lifetime: float) -> list[Ring]:
+def _notice(conn: Connection, row: Mapping[str, Any], settings: Settings) -> list[Ring]:
     recipients = tuple(address for _, address in getaddresses([row["owners"]]) if address)
     new = NewRun(
         org_id=row["org_id"],
@@ -68,8 +69,8 @@ def _notice(conn: Connection, row: Mapping[str, Any], lifetime: float) -> list[R
         report_revision=row["report_revision"],
         kind=runs.NOTICE,
         scheduled_for=row["scheduled_for"],
-        spec=_spec(row, recipients),
-        lifetime=lifetime,
+        spec=_spec(row, recipients, settings.public_url),
+        lifetime=settings.run_timeout,
     )
     run_id = runs.insert(conn, new)
     if run_id is None:
@@ -79,19 +80,19 @@ def _notice(conn: Connection, row: Mapping[str, Any], lifetime: float) -> list[R
     return tasks.insert_assemblies(conn, {run_id: runs.LANES[runs.NOTICE]})
 
 
-def _spec(row: Mapping[str, Any], recipients: tuple[str, ...]) -> RunSpec:
+def _spec(row: Mapping[str, Any], recipients: tuple[str, ...], public_url: str) -> RunSpec:
     slot = schedule.local(row["scheduled_for"], row["time_zone"])
     what = WORDS[row["state"]]
     lines = [
         f"The report “{row['name']}” {what}.",
         "",
-        f"Due: {slot:%Y-%m-%d %H:%M} ({row['time_zone']}, {slot:%z})",
+        f"Due: {slot:%Y-%m-%d %H:%M} ({row['time_zone']}, {slot.isoformat()[-6:]})",
         f"State: {row['state']}",
         f"Cause: {row['cause']}",
     ]
     if row["others"]:
         lines.append(f"So it was for {row['others']} earlier slots; the report's history has them.")
-    lines += ["", f"The whole story: /api/reports/runs/{row['id']}"]
+    lines += ["", f"The whole story: {public_url}/api/reports/runs/{row['id']}"]
     return RunSpec(
         name=row["name"],
         dashboards=(),

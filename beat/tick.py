@@ -51,7 +51,7 @@ def run_tick(pool: Pool, bell: Bell, settings: Settings, memory: Memory) -> floa
     sweep.ring_again(pool, bell)
     sweep.reap(pool, max_attempts=settings.max_attempts)
     sweep.give_up_overdue(pool)
-    notices.tell_owners(pool, bell, memory.told, lifetime=settings.run_timeout)
+    notices.tell_owners(pool, bell, memory.told, settings)
     sweep.do_chores(pool, memory.chores)
     if rush:
         return 0.0

@@ -57,7 +57,7 @@ class Report:
     revision: int = 1
     next_run_at: dt.datetime | None = None
 
-    def spec(self, *, recipients: Sequence[str] | None = None, late: bool = False) -> RunSpec:
+    def spec(self, *, late: bool = False) -> RunSpec:
         """Return the frozen copy that a run of this report carries."""
         # Formats we do not know are kept and echoed for their owner's sake, but nothing is made
         # of them; a report always comes as something.
@@ -71,7 +71,7 @@ class Report:
             formats=tuple(formats),
             subject=self.subject,
             message=self.message,
-            recipients=_bare(self.recipients if recipients is None else recipients),
+            recipients=_bare(self.recipients),
             reply_to=_bare(self.reply_to),
             orientation=str(options.get("orientation") or "portrait"),
             layout=str(options.get("layout") or "grid"),

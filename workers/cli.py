@@ -202,14 +202,13 @@ def list_deliveries(state: str, limit: int) -> None:
 
 @main.command()
 @click.argument("delivery_id", metavar="DELIVERY", type=click.IntRange(min=1))
-@click.option("--sent", "verdict", flag_value=resolutions.SENT, help="It arrived.")
-@click.option(
-    "--again", "verdict", flag_value=resolutions.AGAIN, help="Send it once more, the same mail."
-)
-def resolve(delivery_id: int, verdict: str | None) -> None:
+@click.option("--sent", is_flag=True, help="It arrived.")
+@click.option("--again", is_flag=True, help="Send it once more, the same mail.")
+def resolve(delivery_id: int, *, sent: bool, again: bool) -> None:
     """Settle an unknown DELIVERY, once its recipient was asked. It is noted who did."""
-    if verdict is None:
+    if sent == again:
         raise click.UsageError("Give either --sent or --again.")
+    verdict = resolutions.AGAIN if again else resolutions.SENT
     with _database(_settings("database_url")) as conn:
         entry = deliveries.get(conn, delivery_id)
         if entry is None:
@@ -219,7 +218,7 @@ def resolve(delivery_id: int, verdict: str | None) -> None:
         if resolved is None:
             now = deliveries.get(conn, delivery_id) or entry
             raise Fault(f"Delivery {delivery_id} is not unknown (any more) but {now.state}.")
-    done = "is sent again" if verdict == resolutions.AGAIN else "counts as sent"
+    done = "is sent again" if again else "counts as sent"
     click.echo(f"The mail to {entry.recipient} {done}; run {entry.run_id} is {resolved.run_state}.")
 
 

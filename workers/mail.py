@@ -50,6 +50,8 @@ IDLE = 0.5
 PATIENCE = 1.0
 #: What is waited for a server's farewell.
 FAREWELL = 2.0
+#: What is waited for a word on a connection that was kept.
+STILL_THERE = 10.0
 
 #: Written at once; each piece has the whole timeout for itself, so a slow line is not a dead one.
 PIECE = 64 * 1024
@@ -669,12 +671,20 @@ class _Connection(flask_mail.Connection):
         return client
 
     def _answers(self) -> bool:
-        """Whether the server still listens; RSET also clears what a refused mail left."""
-        assert self.host is not None  # noqa: S101 - _connect() has set it or raised
+        """Whether the server still listens; RSET also clears what a refused mail left.
+
+        Not waited for as long as a mail is: a new connection tells more than an old one that
+        is silent.
+        """
+        if self.host is None or self.host.sock is None:
+            return False
         try:
-            return self.host.rset()[0] == 250
+            self.host.sock.settimeout(min(STILL_THERE, self._timeout))
+            answered = self.host.rset()[0] == 250
+            self.host.sock.settimeout(self._timeout)
         except OSError:  # all of smtplib's errors are
             return False
+        return answered
 
     def drop(self) -> None:
         """Hang up, whatever the server is waiting for."""

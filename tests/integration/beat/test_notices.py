@@ -12,10 +12,12 @@ from shared import db, reports, runs
 from shared.reports import Report
 from shared.runs import NewSlot
 from shared.schedule import Schedule
+from shared.settings import Settings
 from tests.fakes import RecordingBell
 
 SLOT = dt.datetime(2026, 11, 2, 8, tzinfo=dt.UTC)
 DAY = dt.timedelta(days=1)
+SETTINGS = Settings(public_url="https://reports.example.com")
 
 
 @pytest.fixture
@@ -48,7 +50,7 @@ def ended(pool: db.Pool, report_id: int, slot: dt.datetime, state: str = "failed
 
 
 def told(pool: db.Pool, memory: Told | None = None) -> list[runs.Run]:
-    notices.tell_owners(pool, RecordingBell(), memory or Told(), lifetime=60)
+    notices.tell_owners(pool, RecordingBell(), memory or Told(), SETTINGS)
     with db.transaction(pool) as conn:
         return runs.find(conn, 1, None, kind=runs.NOTICE)
 
@@ -60,8 +62,9 @@ def test_the_notice_says_which_slot_what_became_of_it_and_why(
     [notice] = told(pool)
     assert notice.spec.recipients == ("olga@example.com", "oskar@example.com")
     assert notice.spec.subject == "Weekly could not be sent"
-    assert "Due: 2026-11-02 09:00 (Europe/Warsaw, +0100)" in notice.spec.message
+    assert "Due: 2026-11-02 09:00 (Europe/Warsaw, +01:00)" in notice.spec.message
     assert "Cause: Grafana was away." in notice.spec.message
+    assert "https://reports.example.com/api/reports/runs/1" in notice.spec.message
 
 
 @pytest.mark.parametrize("state", ["failed", "missed", "skipped"])

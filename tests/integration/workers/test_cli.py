@@ -373,7 +373,13 @@ def test_an_unknown_mail_is_resolved_once_and_it_is_noted_who_did(
 
 
 @pytest.mark.parametrize(
-    ("words", "code"), [(("1",), 2), (("x", "--sent"), 2), (("999", "--sent"), 1)]
+    ("words", "code"),
+    [
+        (("1",), 2),
+        (("1", "--sent", "--again"), 2),
+        (("x", "--sent"), 2),
+        (("999", "--sent"), 1),
+    ],
 )
 def test_a_resolution_that_makes_no_sense_is_refused(
     broadsheet: Command, words: tuple[str, ...], code: int
