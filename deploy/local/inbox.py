@@ -76,10 +76,11 @@ class Inbox:
     """An SMTP server on loopback, running while its `with` block does.
 
     `faults` says what to do instead of the right thing, by the moment it happens: "connect",
-    "ehlo", "mail", "rcpt", "data", "body" (in the middle of the text) or "dot"; the value is an
-    answer ("451 4.3.0 Try again later"), `DROP` or `SILENCE`. A mail dropped or left in silence
-    at the dot is kept: the server has it, and only its sender does not know. `refusals` answers
-    for single recipients. While `gate` is not set, the answer to the dot waits.
+    "ehlo", "mail", "rcpt", "rset", "data", "body" (in the middle of the text) or "dot"; the
+    value is an answer ("451 4.3.0 Try again later"), `DROP` or `SILENCE`. A mail dropped or left
+    in silence at the dot is kept: the server has it, and only its sender does not know.
+    `refusals` answers for single recipients. While `gate` is not set, the answer to the dot
+    waits.
     """
 
     def __init__(
@@ -255,6 +256,10 @@ class _Server(aiosmtpd.smtp.SMTP):
                 return
         if not await self._fault("rcpt"):
             await super().smtp_RCPT(arg)
+
+    async def smtp_RSET(self, arg: str) -> None:  # noqa: N802 - aiosmtpd's name
+        if not await self._fault("rset"):
+            await super().smtp_RSET(arg)
 
     async def smtp_DATA(self, arg: str) -> None:  # noqa: N802 - aiosmtpd's name
         if await self._fault("data"):

@@ -592,6 +592,18 @@ def test_a_silent_server_is_given_up_before_the_text(inbox: Inbox, moment: str) 
     assert (refused.value.permanent, refused.value.phase) == (False, moment)
 
 
+def test_a_kept_connection_that_fell_silent_is_given_up_before_a_mail_is(
+    inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.mail.STILL_THERE", 0.1)
+    mailer = Mailer(settings(inbox.port, smtp_timeout=60))
+    send(mailer)
+    inbox.faults["rset"] = SILENCE
+    assert send(mailer).code == 250
+    assert inbox.connections == 2
+    mailer.close()
+
+
 def test_a_server_that_is_not_there_names_its_settings() -> None:
     mailer = Mailer(settings(free_port()))
     with pytest.raises(MailRefused, match="check BROADSHEET_SMTP_HOST") as refused:
