@@ -1,4 +1,4 @@
-"""Everything dies at random for most of a minute, and each mail comes once or is explained by a state."""
+"""Everything dies at random, and each mail comes once or is explained by a state."""
 
 from __future__ import annotations
 
