@@ -77,7 +77,7 @@ def create_app(
     app.url_map.merge_slashes = False
     app.url_map.converters["id64"] = Id64
     app.before_request(_check_address)
-    auth.register(app, auth.token_authenticator(pool))
+    auth.register(app, auth.authenticator(settings, pool=pool, grafana=grafana))
     app.after_request(_headers)
     errors.register(app)
     openapi.register(app, BLUEPRINTS, Id64)

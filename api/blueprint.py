@@ -109,12 +109,12 @@ def _document(doc: dict[str, Any], doc_info: dict[str, Any], **_: Any) -> dict[s
     statuses = {*EVERYWHERE, *doc_info.get("fails", ())}
     if "requestBody" in doc:
         statuses.add(413)
-    if need is not None and need.by_link:
+    if need is not None and not need.of_somebody:
         doc["security"] = []
         doc["x-permission"] = str(need)
     elif need is not None:
         statuses |= {401, 403} if need.action else {401}
-        doc["security"] = [{"token": []}]
+        doc["security"] = [{"token": []}, {"user": []}]
         doc["x-permission"] = str(need)
         texts = doc_info["docstring"]
         texts["description"] = "\n\n".join(

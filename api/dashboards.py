@@ -8,7 +8,8 @@ from typing import Any
 
 from api.auth import identity
 from api.services import services
-from shared.errors import DashboardForbidden
+from shared.errors import DashboardForbidden, SettingsError
+from shared.grafana import Dashboard, Grafana
 
 #: Questions to Grafana at once, per request.
 AT_ONCE = 8
@@ -17,13 +18,25 @@ AT_ONCE = 8
 def filled_in(items: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the dashboards of a report with Grafana's own id and name for each uid.
 
-    Raises `DashboardNotFound` and `DashboardForbidden` naming the uid, `GrafanaRefused` or
-    `GrafanaAway`. To be called outside any transaction.
+    A caller known by Grafana's own credentials must see each of them himself, and in any case the
+    service account of the org must, since it is the one that will. Raises `DashboardNotFound` and
+    `DashboardForbidden` naming the uid, `GrafanaRefused` or `GrafanaAway`. To be called outside
+    any transaction.
     """
     uids = list(dict.fromkeys(item["dashboard"]["uid"] for item in items))
-    _check_org()
-    with ThreadPoolExecutor(max_workers=min(AT_ONCE, max(len(uids), 1))) as threads:
-        found = dict(zip(uids, threads.map(services().grafana.dashboard, uids), strict=True))
+    asking = identity()
+    try:
+        account = services().grafana.of_org(asking.org_id)
+    except SettingsError as exc:
+        raise DashboardForbidden(f"Access denied to the dashboards: {exc.message}") from exc
+    if asking.credentials is not None:
+        _each(services().grafana.as_caller(asking.credentials), uids)
+    try:
+        found = _each(account, uids)
+    except DashboardForbidden as exc:
+        raise DashboardForbidden(
+            f"{exc.message}, for the service account that Broadsheet renders with"
+        ) from exc
     return [
         {**item, "dashboard": {"id": found[uid].id, "uid": uid, "name": found[uid].title}}
         for item in items
@@ -31,11 +44,6 @@ def filled_in(items: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _check_org() -> None:
-    """Refuse to show one org's dashboards to another: there is one Grafana token, of one org."""
-    ours = services().settings.grafana_org_id
-    if identity().org_id != ours:
-        raise DashboardForbidden(
-            f"Access denied to the dashboards: this Broadsheet reads those of organisation {ours}, "
-            f"and the token belongs to organisation {identity().org_id}"
-        )
+def _each(grafana: Grafana, uids: Sequence[str]) -> dict[str, Dashboard]:
+    with ThreadPoolExecutor(max_workers=min(AT_ONCE, max(len(uids), 1))) as threads:
+        return dict(zip(uids, threads.map(grafana.dashboard, uids), strict=True))

@@ -12,9 +12,9 @@ from api import auth, paging, schemas
 from api.auth import identity, needs
 from api.blueprint import Blueprint
 from api.errors import invalid
-from api.services import services
+from api.services import services, transaction
 from api.times import shown
-from shared import db, deliveries, queue, resolutions, runs, tokens
+from shared import deliveries, queue, resolutions, runs
 from shared.db import Connection
 from shared.deliveries import Delivery, Undelivered
 from shared.resolutions import Resolution, Resolver
@@ -40,7 +40,7 @@ def list_deliveries(query: dict[str, Any]) -> Response:
     """
     state = query.get("state") or deliveries.UNKNOWN
     org_id, readable = identity().org_id, identity().readable()
-    with db.transaction(services().pool) as conn:
+    with transaction() as conn:
         found = deliveries.find(
             conn,
             state,
@@ -68,9 +68,12 @@ def resolve_delivery(body: dict[str, Any], run_id: int, delivery_id: int) -> dic
     verdict = body["as"]
     if not verdict:
         raise invalid("as", "is required")
-    with db.transaction(services().pool) as conn:
+    with transaction() as conn:
         entry = _found(conn, run_id, delivery_id)
-        resolved = resolutions.resolve(conn, entry.id, verdict, _resolver(conn))
+        resolver = Resolver(
+            who=identity().name, through=resolutions.API, token_id=identity().token_id
+        )
+        resolved = resolutions.resolve(conn, entry.id, verdict, resolver)
         if resolved is None:
             raise Conflict(f"This delivery is not unknown (any more) but {_state(conn, entry)}.")
     queue.announce(services().pool, services().bell, resolved.rings)
@@ -93,12 +96,6 @@ def _found(conn: Connection, run_id: int, delivery_id: int) -> Delivery:
     if entry is None or entry.run_id != run_id:
         raise NotFound("Delivery not found")
     return entry
-
-
-def _resolver(conn: Connection) -> Resolver:
-    token_id = identity().token_id
-    assert token_id is not None  # noqa: S101 - today's one authenticator is of tokens
-    return Resolver(who=tokens.name_of(conn, token_id) or f"token {token_id}", token_id=token_id)
 
 
 def _state(conn: Connection, entry: Delivery) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from flask import Flask, Response, jsonify, request
@@ -15,7 +16,9 @@ from shared.errors import (
     DashboardForbidden,
     DashboardNotFound,
     DatabaseAway,
+    GrafanaAway,
 )
+from shared.grafana import CallerUnknown
 
 logger = log.get(__name__)
 
@@ -25,6 +28,8 @@ STATUS: dict[type[BroadsheetError], int] = {
     DashboardForbidden: 403,
     NoSlot: 429,
     DatabaseAway: 503,
+    CallerUnknown: 401,
+    GrafanaAway: 503,
 }
 RETRY_AFTER = {429: "5", 503: "5"}
 
@@ -78,27 +83,27 @@ def _http(exc: HTTPException) -> Response:
         return exc.get_response(request.environ)  # type: ignore[return-value]  # flask's own class
     plain = exc.description in (None, type(exc).description)
     text = SENTENCES.get(exc.code, exc.name) if plain else exc.description
-    return _answer(exc.code, str(text), dict(exc.get_headers(request.environ)))
+    return _answer(exc.code, str(text), exc.get_headers(request.environ))
 
 
 def _ours(exc: BroadsheetError) -> Response:
     status = next((code for kind, code in STATUS.items() if isinstance(exc, kind)), 500)
     if status >= 500:
         logger.error("api.failed", error=exc.message, kind=type(exc).__name__)
-    return _answer(status, exc.message, {})
+    return _answer(status, exc.message)
 
 
 def _unexpected(exc: Exception) -> Response:
     logger.error("api.crashed", exc_info=exc, method=request.method, path=request.path)
-    return _answer(500, SENTENCES[500], {})
+    return _answer(500, SENTENCES[500])
 
 
-def _answer(status: int, message: str, headers: dict[str, str]) -> Response:
+def _answer(status: int, message: str, headers: Iterable[tuple[str, str]] = ()) -> Response:
     response = jsonify({"message": message})
     response.status_code = status
     if status in RETRY_AFTER:
         response.headers["Retry-After"] = RETRY_AFTER[status]
-    for name, value in headers.items():
+    for name, value in headers:
         if name.lower() not in ("content-type", "content-length"):
-            response.headers[name] = value
+            response.headers.add(name, value)
     return response

@@ -7,6 +7,7 @@ import threading
 from typing import Any
 
 from api import schemas
+from api.auth import public
 from api.blueprint import Blueprint
 from api.services import services
 from shared import db
@@ -20,6 +21,7 @@ blp = Blueprint("health", __name__, description="For supervisors and load balanc
 
 
 @blp.route("/healthz", methods=["GET"])
+@public
 @blp.answers(200, schemas.Health)
 def alive() -> dict[str, Any]:
     """Say that the process answers."""
@@ -27,6 +29,7 @@ def alive() -> dict[str, Any]:
 
 
 @blp.route("/readyz", methods=["GET"])
+@public
 @blp.answers(200, schemas.Health)
 def ready() -> dict[str, Any]:
     """Say that the database answers too; 503 when it does not, or not in time."""

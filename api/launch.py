@@ -15,8 +15,8 @@ from werkzeug.exceptions import InternalServerError, TooManyRequests, Unprocessa
 
 from api.auth import identity
 from api.errors import invalid
-from api.services import services
-from shared import admission, db, log, runs
+from api.services import services, transaction
+from shared import admission, log, runs
 from shared.db import Connection
 from shared.queue import announce
 from shared.runs import NewRun, Run
@@ -74,7 +74,7 @@ def repeated() -> Run | Response | None:
     key = _key()
     if key is None:
         return None
-    with db.transaction(services().pool) as conn:
+    with transaction() as conn:
         run_id = _earlier(conn, key)
     return None if run_id is None else _followed(lambda: (run_id, []))
 
@@ -122,7 +122,7 @@ def _stored(make: Make) -> tuple[int, list[Ring]]:
     for attempt in range(ATTEMPTS):
         # Callers that ask at once step aside at random, not one behind the other.
         aside = attempt and 1 + secrets.randbelow(MILLISECOND - 1)
-        with db.transaction(services().pool) as conn:
+        with transaction() as conn:
             if key is not None and (earlier := _earlier(conn, key)) is not None:
                 return earlier, []
             new = make(conn)
@@ -132,7 +132,7 @@ def _stored(make: Make) -> tuple[int, list[Ring]]:
                 replace(
                     new,
                     scheduled_for=new.scheduled_for + dt.timedelta(microseconds=aside),
-                    requested_by=identity().token_id,
+                    asked_by=identity().who,
                     idempotency_key=key,
                     request_sha256=_digest() if key is not None else None,
                     lifetime=services().settings.run_timeout,
@@ -186,7 +186,7 @@ def _digest() -> str:
 
 
 def _read(run_id: int) -> Run | None:
-    with db.transaction(services().pool) as conn:
+    with transaction() as conn:
         return runs.get(conn, run_id)
 
 

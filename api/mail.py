@@ -15,8 +15,8 @@ from api.blueprint import Blueprint
 from api.errors import invalid
 from api.fields import INT64
 from api.reports import blank, check_ranges, check_schedule, check_sendable, merged
-from api.services import services
-from shared import db, deliveries, reports, runs
+from api.services import services, transaction
+from shared import deliveries, reports, runs
 from shared.db import Connection
 from shared.reports import DRAFT, SCHEDULED, Report
 from shared.runs import NewRun, Run
@@ -53,7 +53,7 @@ def _mail(body: dict[str, Any], report_id: int) -> launch.Make:
     if not recipients and not body.get("useEmailsFromReport"):
         raise invalid("emails", "is required, unless useEmailsFromReport is true")
 
-    with db.transaction(services().pool) as conn:
+    with transaction() as conn:
         report = _sendable(reports.get(conn, identity().org_id, report_id), recipients)
     dashboards.filled_in(report.dashboards)
 
@@ -130,7 +130,7 @@ def _test_mail(body: dict[str, Any]) -> launch.Make:
 def _sent(run: Run, words: str) -> dict[str, Any]:
     """Answer in Grafana's words, and say to whom it did not go."""
     if run.state == "partial":
-        with db.transaction(services().pool) as conn:
+        with transaction() as conn:
             ledger = deliveries.of_run(conn, run.id)
         reached = sum(delivery.state == "sent" for delivery in ledger)
         words += f" to {reached} of {len(ledger)} recipients; the others: {run.cause}"

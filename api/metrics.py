@@ -13,6 +13,7 @@ from flask import Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 
+from api.auth import public
 from api.blueprint import Blueprint
 from api.services import services
 from shared import db, mail_server
@@ -49,6 +50,7 @@ UNKNOWN = "SELECT count(*) AS n FROM delivery WHERE state = 'unknown'"
 
 
 @blp.route("/metrics", methods=["GET"])
+@public
 @blp.answers(200, TEXT, content_type="text/plain")
 def read_metrics() -> Response:
     """Return the metrics in Prometheus' text format."""

@@ -6,6 +6,7 @@ The page's own files stand in `static/`; Swagger UI comes from a package, not fr
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from importlib import resources
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import flask_smorest
 from werkzeug.routing import BaseConverter
 
 from api import schemas
+from api.auth import public
 from api.blueprint import Blueprint
 from api.fields import INT64
 
@@ -24,6 +26,10 @@ PAGE_POLICY = (
     "form-action 'none'; frame-ancestors 'none'"
 )
 VERSION = "0.1.0"
+BEARER = "A token of Broadsheet, or of a service account of Grafana."
+BASIC = "Name and password of a user of Grafana; X-Grafana-Org-Id chooses among his organisations."
+#: flask-smorest's own route, which declares nothing.
+DOCUMENT = "api-docs.openapi_json"
 SWAGGER_UI = ("swagger-ui-bundle.js", "swagger-ui.css")
 OWN_FILES = ("docs.js",)
 
@@ -65,12 +71,14 @@ def register(app: flask.Flask, blueprints: Sequence[Blueprint], id64: type[BaseC
         id64,
         lambda _: {"type": "integer", "format": "int64", "minimum": 1, "maximum": INT64},
     )
-    api.spec.components.security_scheme(
-        "token", {"type": "http", "scheme": "bearer", "description": "A token of Broadsheet."}
-    )
+    schemes = api.spec.components
+    schemes.security_scheme("token", {"type": "http", "scheme": "bearer", "description": BEARER})
+    schemes.security_scheme("user", {"type": "http", "scheme": "basic", "description": BASIC})
     for blueprint in blueprints:
         api.register_blueprint(blueprint)
     app.register_blueprint(_page())
+    # A bound method takes no mark, so it is wrapped.
+    app.view_functions[DOCUMENT] = public(partial(app.view_functions[DOCUMENT]))
 
 
 def _page() -> flask.Blueprint:
@@ -78,12 +86,14 @@ def _page() -> flask.Blueprint:
     own = Path(__file__).parent / "static"
 
     @page.get("/api/docs")
+    @public
     def docs() -> flask.Response:
         response = flask.send_from_directory(own, "docs.html")
         response.headers["Content-Security-Policy"] = PAGE_POLICY
         return response
 
     @page.get("/api/docs/<name>")
+    @public
     def docs_file(name: str) -> flask.Response:
         if name in OWN_FILES:
             return flask.send_from_directory(own, name)

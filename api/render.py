@@ -20,8 +20,8 @@ from api.errors import invalid, sentence
 from api.fields import Body, Choice, QueryWhole, Text
 from api.parser import parse_json
 from api.reports import blank, check_ranges, merged
-from api.services import services
-from shared import db, documents, runs
+from api.services import services, transaction
+from shared import documents, runs
 from shared.runs import NewRun, Run
 
 blp = Blueprint(
@@ -171,7 +171,7 @@ def _listed(text: str) -> list[dict[str, Any]]:
 
 def _files(run: Run, kind: str) -> list[tuple[str, bytes]]:
     """Return name and bytes of the finished files of one kind."""
-    with db.transaction(services().pool) as conn:
+    with transaction() as conn:
         return [
             (document.name, documents.content(conn, document.id))
             for document in documents.of_run(conn, run.id)

@@ -13,8 +13,8 @@ from api import auth, schemas
 from api.auth import identity, needs
 from api.blueprint import Blueprint
 from api.errors import invalid
-from api.services import services
-from shared import db, footer, log, report_settings
+from api.services import transaction
+from shared import footer, log, report_settings
 from shared.report_settings import DEFAULTS, ReportSettings
 
 blp = Blueprint(
@@ -37,7 +37,7 @@ _PICTURE = re.compile(r"data:image/(?:png|jpeg|gif);base64,([A-Za-z0-9+/]+={0,2}
 @blp.answers(200, schemas.ReportSettings)
 def get_settings() -> dict[str, Any]:
     """Return the settings, the defaults where none were saved."""
-    with db.transaction(services().pool) as conn:
+    with transaction() as conn:
         found = report_settings.get(conn, identity().org_id)
     return {
         "id": found.id,
@@ -59,7 +59,7 @@ def save_settings(body: dict[str, Any]) -> dict[str, Any]:
     and a switch that is absent is off, except on the first saving.
     """
     asking = identity()
-    with db.transaction(services().pool) as conn:
+    with transaction() as conn:
         stored = report_settings.get(conn, asking.org_id)
         check_branding(body.get("branding", {}), stored.body["branding"])
         check_footer(body.get("footerItems", []))

@@ -20,9 +20,9 @@ from api import addresses, auth, dashboards, paging, schemas
 from api.auth import identity, needs
 from api.blueprint import Blueprint
 from api.errors import invalid
-from api.services import services
+from api.services import services, transaction
 from api.times import shown
-from shared import db, log, reports, runs, schedule, timerange
+from shared import log, reports, runs, schedule, timerange
 from shared.db import Connection
 from shared.reports import DRAFT, EXPIRED, PAUSED, SCHEDULED, Report
 from shared.runs import NewSlot
@@ -50,7 +50,7 @@ def create_report(body: dict[str, Any]) -> dict[str, Any]:
     """Create a report."""
     now = services().now()
     report = settled(complete(merged(body, blank(now), now), now), now)
-    with db.transaction(services().pool) as conn:
+    with transaction() as conn:
         report_id = reports.insert(conn, report)
     logger.info("report.created", report_id=report_id, org_id=report.org_id, state=report.state)
     return {"id": report_id, "message": "Report created"}
@@ -67,12 +67,12 @@ def update_report(body: dict[str, Any], report_id: int) -> dict[str, Any]:
     What is absent becomes empty, except the fields that common clients cannot express.
     """
     now = services().now()
-    with db.transaction(services().pool) as conn:
+    with transaction() as conn:
         stored = _found(conn, report_id)
     # Grafana is asked outside any transaction; then the row is read again, locked, because
     # beat or another edit may have changed it meanwhile.
     items = complete(merged(body, stored, now), now).dashboards
-    with db.transaction(services().pool) as conn:
+    with transaction() as conn:
         stored = _found(conn, report_id, for_update=True)
         report = replace(merged(body, stored, now), dashboards=items)
         check(report, now)
@@ -91,7 +91,7 @@ def update_report(body: dict[str, Any], report_id: int) -> dict[str, Any]:
 @blp.fails(404)
 def delete_report(report_id: int) -> dict[str, Any]:
     """Delete a report. Its runs stay in the history of the database, without it."""
-    with db.transaction(services().pool) as conn:
+    with transaction() as conn:
         _found(conn, report_id, for_update=True)
         runs.cancel_queued(conn, report_id, "The report was deleted.")
         reports.delete(conn, identity().org_id, report_id)
@@ -105,7 +105,7 @@ def delete_report(report_id: int) -> dict[str, Any]:
 @blp.fails(404)
 def get_report(report_id: int) -> dict[str, Any]:
     """Return a report."""
-    with db.transaction(services().pool) as conn:
+    with transaction() as conn:
         return as_json(_found(conn, report_id))
 
 
@@ -133,7 +133,7 @@ def list_reports_of_dashboard(query: dict[str, Any], uid: str) -> Response:
 @blp.fails(404)
 def pause_report(report_id: int) -> dict[str, Any]:
     """Pause a report; its scheduled runs that nobody began are cancelled."""
-    with db.transaction(services().pool) as conn:
+    with transaction() as conn:
         report = _found(conn, report_id, for_update=True)
         if report.state not in (SCHEDULED, PAUSED):
             raise BadRequest(
@@ -152,7 +152,7 @@ def pause_report(report_id: int) -> dict[str, Any]:
 @blp.fails(404)
 def resume_report(report_id: int) -> dict[str, Any]:
     """Resume a paused report on its schedule; what it missed is not sent."""
-    with db.transaction(services().pool) as conn:
+    with transaction() as conn:
         report = _found(conn, report_id, for_update=True)
         if report.state not in (SCHEDULED, PAUSED):
             raise BadRequest(f"state: a report that is {report.state} cannot be resumed")
@@ -434,7 +434,7 @@ def _listed(query: Mapping[str, Any], *, dashboard_uid: str | None) -> Response:
         limit=paging.limit(query),
         offset=paging.offset(query),
     )
-    with db.transaction(services().pool) as conn:
+    with transaction() as conn:
         found = reports.find(conn, wanted)
         total = len(found) if wanted.limit is None else reports.count(conn, wanted)
     response = jsonify([as_json(report) for report in found])

@@ -14,9 +14,9 @@ from api import auth, paging, schemas
 from api.auth import identity, needs
 from api.blueprint import Blueprint
 from api.deliveries import mails_of_run
-from api.services import services
+from api.services import transaction
 from api.times import shown
-from shared import captures, db, documents, log, reports, runs
+from shared import captures, documents, log, reports, runs
 from shared.captures import Capture
 from shared.db import Connection
 from shared.documents import Document
@@ -42,7 +42,7 @@ BINARY = {"type": "string", "format": "binary"}
 @blp.fails(404)
 def list_runs(query: dict[str, Any], report_id: int) -> Response:
     """List the runs of a report, the newest first, 50 unless another page is asked for."""
-    with db.transaction(services().pool) as conn:
+    with transaction() as conn:
         if reports.get(conn, identity().org_id, report_id) is None:
             raise NotFound("Report not found")
     return _listed(query, report_id)
@@ -51,7 +51,7 @@ def list_runs(query: dict[str, Any], report_id: int) -> Response:
 def _listed(query: dict[str, Any], report_id: int | None) -> Response:
     state, kind = query.get("state") or None, query.get("kind") or None
     org_id = identity().org_id
-    with db.transaction(services().pool) as conn:
+    with transaction() as conn:
         found = runs.find(
             conn,
             org_id,
@@ -87,10 +87,9 @@ def list_all_runs(query: dict[str, Any]) -> Response:
 def cancel_run(run_id: int) -> dict[str, Any]:
     """Cancel a run that is not rendered yet; nothing of it is sent. Later it is 409."""
     asking = identity()
-    with db.transaction(services().pool) as conn:
+    with transaction() as conn:
         run = runs.get(conn, run_id, org_id=asking.org_id)
-        mine = run is not None and run.requested_by is not None
-        if not (run and mine and run.requested_by == asking.token_id):
+        if run is None or run.asked_by != asking.who:
             if not asking.may_send(run.report_id if run else None):
                 raise auth.denied(auth.SEND)
             if run is None:
@@ -110,7 +109,7 @@ def cancel_run(run_id: int) -> dict[str, Any]:
 @blp.fails(404)
 def get_run(run_id: int) -> dict[str, Any]:
     """Return a run with its captures, deliveries and documents, finished or under way."""
-    with db.transaction(services().pool) as conn:
+    with transaction() as conn:
         run = _found(conn, run_id)
         return {
             **_summary(run),
@@ -129,7 +128,7 @@ def get_run(run_id: int) -> dict[str, Any]:
 @blp.fails(404)
 def list_documents(run_id: int) -> Response:
     """List the files of a run."""
-    with db.transaction(services().pool) as conn:
+    with transaction() as conn:
         _found(conn, run_id)
         return jsonify([_document(item) for item in documents.of_run(conn, run_id)])
 
@@ -142,7 +141,7 @@ def list_documents(run_id: int) -> Response:
 @blp.fails(404)
 def get_document(run_id: int, document_id: int) -> Response:
     """Return a file of a run."""
-    with db.transaction(services().pool) as conn:
+    with transaction() as conn:
         _found(conn, run_id)
         document = next(
             (item for item in documents.of_run(conn, run_id) if item.id == document_id), None
@@ -168,7 +167,7 @@ def _found(conn: Connection, run_id: int) -> Run:
     """
     asking = identity()
     run = runs.get(conn, run_id, org_id=asking.org_id)
-    if run is not None and run.requested_by is not None and run.requested_by == asking.token_id:
+    if run is not None and run.asked_by == asking.who:
         return run
     if not asking.may(auth.READ):
         raise auth.denied(auth.READ)

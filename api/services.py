@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from flask import current_app
 
+from api.identity import identity
 from api.waiter import Waiter
-from shared.db import Pool
+from shared import db
+from shared.db import Connection, Pool
 from shared.grafana import Grafana
 from shared.queue import Bell
 from shared.settings import Settings
@@ -19,7 +22,10 @@ EXTENSION = "broadsheet"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """The outside of the API: everything that a test replaces by a fake of the same shape."""
+    """The outside of the API: everything that a test replaces by a fake of the same shape.
+
+    `pool` sees every organisation; views for callers use `transaction()`.
+    """
 
     settings: Settings
     pool: Pool
@@ -37,3 +43,13 @@ def services() -> Services:
     """Return the services of the app that handles this request."""
     found: Services = current_app.extensions[EXTENSION]
     return found
+
+
+@contextmanager
+def transaction() -> Iterator[Connection]:
+    """Yield a connection inside a transaction in which only the caller's organisation exists.
+
+    Raises `DatabaseAway`.
+    """
+    with db.org_transaction(services().pool, identity().org_id) as conn:
+        yield conn

@@ -89,6 +89,24 @@ def transaction(pool: Pool) -> Iterator[Connection]:
         yield conn
 
 
+#: The role in whose transactions only the rows of one organisation exist: see migration 0005.
+ORG_ROLE = "broadsheet_org"
+
+
+@contextmanager
+def org_transaction(pool: Pool, org_id: int) -> Iterator[Connection]:
+    """Yield a connection inside a transaction that sees and changes rows of one org only.
+
+    It is the database that keeps to it, whatever a statement asks for. Raises like `transaction`.
+    """
+    with transaction(pool) as conn:
+        conn.execute(
+            "SELECT set_config('role', %s, true), set_config('broadsheet.org', %s, true)",
+            [ORG_ROLE, str(org_id)],
+        )
+        yield conn
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """Turn errors that say "not now" into `DatabaseAway`; leave mistakes of ours as they are."""

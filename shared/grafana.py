@@ -6,9 +6,11 @@ client and this one have in common stands here, so that the doctor finds sound w
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -27,6 +29,20 @@ from shared.settings import Settings
 
 #: Where an operator makes an authority known that nobody else knows; OpenSSL's own names.
 AUTHORITIES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
+#: Where the page's boot data tell of the user; up to the end, since only a parser finds its own.
+BOOT_USER = re.compile(
+    r"\bgrafanaBootData\s*=\s*\{.*?[\s{,][\"']?user[\"']?\s*:\s*(\{.*)", re.DOTALL
+)
+
+
+class CallerUnknown(Permanent):
+    """Grafana does not know the caller."""
+
+
+class ForeignToken(Permanent):
+    """The service account token is of another organisation than the settings say."""
 
 
 class GrafanaElsewhere(Permanent):
@@ -52,10 +68,11 @@ def client_arguments(settings: Settings, *, timeout: float | httpx.Timeout) -> d
         ) from exc
     if settings.grafana_ca:
         authorities.load_verify_locations(cadata=settings.grafana_ca)
+    token = settings.grafana_token
     return {
         "headers": {
             **dict(settings.grafana_headers),
-            "Authorization": f"Bearer {settings.grafana_token}",
+            **({"Authorization": f"Bearer {token}"} if token else {}),
         },
         "timeout": timeout,
         "verify": authorities,
@@ -108,19 +125,87 @@ class Dashboard:
     model: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    """A user of Grafana; `org_id` is the org that was looked at last."""
+
+    id: int
+    login: str
+    org_id: int
+    is_server_admin: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """What a caller showed to be known by Grafana: its `Authorization`, and the org it means."""
+
+    authorization: str = field(repr=False)
+    org_id: int | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers that say so."""
+        org = {} if self.org_id is None else {"X-Grafana-Org-Id": str(self.org_id)}
+        return {"Authorization": self.authorization, **org}
+
+
 class Grafana:
-    """Asks one Grafana, with the service account token of one org."""
+    """Asks one Grafana: with a service account token, or (`as_caller`) as somebody else.
+
+    Those that are made of one share its connections.
+    """
 
     def __init__(self, settings: Settings, *, timeout: float) -> None:
+        self.settings = settings
         self.url = settings.grafana_url
-        self._http = httpx.Client(base_url=self.url, **client_arguments(settings, timeout=timeout))
+        self._http = httpx.Client(
+            base_url=self.url,
+            **client_arguments(replace(settings, grafana_token=""), timeout=timeout),
+        )
         self._http.headers["Accept"] = "application/json"
+        token = settings.grafana_token
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._is_caller = False
+        #: Orgs whose token is known to be of them; those that are made of this one share it.
+        self._checked: set[int] = set()
 
     @classmethod
     def from_settings(cls, settings: Settings, *, timeout: float | None = None) -> Self:
         """Return a client for the configured Grafana; raise `SettingsError` if there is none."""
         settings.require("grafana_url", "grafana_token")
         return cls(settings, timeout=timeout or settings.grafana_timeout)
+
+    def of_org(self, org_id: int) -> Grafana:
+        """Return one that asks with the service account token of this org.
+
+        Raises `SettingsError` where there is none, `ForeignToken` where it is of another org,
+        whose dashboards it would show, and what `version` raises.
+        """
+        settings = self.settings.for_org(org_id)
+        account = self._speaking(settings, {"Authorization": f"Bearer {settings.grafana_token}"})
+        if org_id not in self._checked:
+            found, name = account.org()
+            if found != org_id:
+                raise ForeignToken(
+                    f"The service account token for organisation {org_id} is one of organisation "
+                    f"{found} ({name}); check BROADSHEET_GRAFANA_ORG_ID and "
+                    "BROADSHEET_GRAFANA_TOKENS."
+                )
+            self._checked.add(org_id)
+        return account
+
+    def as_caller(self, credentials: Credentials) -> Grafana:
+        """Return one that asks as whoever has these credentials; `CallerUnknown` if nobody has."""
+        other = self._speaking(self.settings, credentials.headers)
+        other._is_caller = True  # noqa: SLF001 - of its own class
+        return other
+
+    def _speaking(self, settings: Settings, headers: Mapping[str, str]) -> Grafana:
+        other = object.__new__(Grafana)
+        other.settings, other.url, other._http = settings, self.url, self._http
+        other._headers, other._is_caller = dict(headers), False
+        other._checked = self._checked
+        return other
 
     def __enter__(self) -> Self:
         return self
@@ -170,17 +255,57 @@ class Grafana:
         return int(body.get("id", 0)), str(body.get("name", ""))
 
     def permissions(self) -> Mapping[str, list[str]]:
-        """Return what the token may do: action → scopes. Raises like `version`."""
-        return self._json(self._get("/api/access-control/user/permissions"))
+        """Return what the asker may do: action → scopes. Raises like `version`."""
+        body = self._json(self._get("/api/access-control/user/permissions"))
+        return {
+            action: [str(scope) for scope in scopes]
+            for action, scopes in body.items()
+            if isinstance(scopes, list)
+        }
 
-    def _get(self, path: str) -> httpx.Response:
+    def user(self) -> User | None:
+        """Return the user who asks; None for a service account, which is none.
+
+        Raises like `version`.
+        """
+        answer = self._get("/api/user")
+        if answer.status_code in (httpx.codes.NOT_FOUND, httpx.codes.FORBIDDEN):
+            return None
+        body = self._json(answer)
+        return User(
+            id=int(body.get("id") or 0),
+            login=str(body.get("login") or ""),
+            org_id=int(body.get("orgId") or 0),
+            is_server_admin=body.get("isGrafanaAdmin") is True,
+        )
+
+    def roles(self) -> Mapping[int, str]:
+        """Return the roles of the user who asks, by org. Raises like `version`."""
+        body = self._list(self._get("/api/user/orgs"))
+        return {int(org.get("orgId") or 0): str(org.get("role") or "") for org in body}
+
+    def boot_user(self) -> Mapping[str, Any]:
+        """Return what Grafana's page says of who asks: `id`, `login`, `orgRole`, `orgId`.
+
+        Nothing where the page does not say: it is no API. Raises like `version`.
+        """
+        found = BOOT_USER.search(self._get("/", accept="text/html").text)
         try:
-            answer = self._http.get(path)
+            user, _ = json.JSONDecoder().raw_decode(found[1]) if found else ({}, 0)
+        except (ValueError, RecursionError):
+            user = {}
+        return user if isinstance(user, dict) else {}
+
+    def _get(self, path: str, *, accept: str = "application/json") -> httpx.Response:
+        try:
+            answer = self._http.get(path, headers={**self._headers, "Accept": accept})
         except httpx.HTTPError as exc:
             reason = str(exc) or type(exc).__name__
             raise GrafanaAway(
                 f"Grafana does not answer at {self.url}: {reason}. Check BROADSHEET_GRAFANA_URL."
             ) from exc
+        if self._is_caller and answer.status_code == httpx.codes.UNAUTHORIZED:
+            raise CallerUnknown(_message(answer) or "Unauthorized")
         check_redirect(answer, self.url)
         if answer.status_code == httpx.codes.UNAUTHORIZED:
             raise GrafanaRefused(
@@ -194,17 +319,26 @@ class Grafana:
         return answer
 
     def _json(self, answer: httpx.Response) -> dict[str, Any]:
+        body = self._body(answer)
+        if not isinstance(body, dict):
+            raise GrafanaAway(f"What stands at {self.url} does not answer like a Grafana.")
+        return body
+
+    def _list(self, answer: httpx.Response) -> list[dict[str, Any]]:
+        body = self._body(answer)
+        if not isinstance(body, list) or not all(isinstance(item, dict) for item in body):
+            raise GrafanaAway(f"What stands at {self.url} does not answer like a Grafana.")
+        return body
+
+    def _body(self, answer: httpx.Response) -> Any:
         try:
-            body = answer.raise_for_status().json()
+            return answer.raise_for_status().json()
         except (httpx.HTTPStatusError, ValueError) as exc:
             raise GrafanaAway(
                 f"What stands at {self.url} does not answer like a Grafana "
                 f"({answer.status_code} to {answer.request.url.path}); "
                 "check BROADSHEET_GRAFANA_URL."
             ) from exc
-        if not isinstance(body, dict):
-            raise GrafanaAway(f"What stands at {self.url} does not answer like a Grafana.")
-        return body
 
 
 def _message(answer: httpx.Response) -> str:

@@ -316,8 +316,8 @@ def _where(wanted: Filter) -> tuple[str, dict[str, Any]]:
         clauses.append("id = ANY(%(ids)s)")
         parameters["ids"] = list(wanted.ids)
     if wanted.dashboard_uid is not None:
-        clauses.append("dashboards @> %(dashboard)s")
-        parameters["dashboard"] = Jsonb([{"dashboard": {"uid": wanted.dashboard_uid}}])
+        clauses.append("id IN (SELECT report_ids_of_dashboard(%(dashboard)s))")
+        parameters["dashboard"] = wanted.dashboard_uid
     if wanted.state is not None:
         clauses.append("state = %(state)s")
         parameters["state"] = wanted.state

@@ -22,15 +22,11 @@ API, COMMAND_LINE = "api", "command line"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolver:
-    """Who resolves: a token of the API by its id and name, or a user at the command line."""
+    """Who resolves, by name, and the way by which it came; of our tokens also the id."""
 
     who: str
+    through: str
     token_id: int | None = None
-
-    @property
-    def through(self) -> str:
-        """The way by which it came."""
-        return COMMAND_LINE if self.token_id is None else API
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,7 +44,8 @@ class Run:
     org_id: int
     report_id: int | None
     report_revision: int | None
-    requested_by: int | None
+    #: Who asked for it, None for a slot: see `shared.audit.Actor`.
+    asked_by: str | None
     kind: str
     scheduled_for: dt.datetime
     #: When it may begin.
@@ -63,10 +64,12 @@ class Run:
 
 COLUMNS = ", ".join(
     f"run.{name}"
-    for name in ("id", "org_id", "report_id", "report_revision", "requested_by", "kind",
+    for name in ("id", "org_id", "report_id", "report_revision", "kind",
                  "scheduled_for", "not_before", "state", "cause", "spec", "mail", "complete",
                  "timings", "created_at", "started_at", "rendered_at", "finished_at")
 )  # fmt: skip
+#: Earlier releases, which may run beside this one, know tokens only.
+COLUMNS += ", coalesce(run.asked_by, 'token:' || run.requested_by) AS asked_by"
 #: A run that was not admitted yet is what its report says: see `reports.freeze`.
 SELECT = f"""
 SELECT {COLUMNS}, CASE WHEN run.spec IS NULL THEN to_jsonb(report) END AS report
@@ -94,8 +97,8 @@ class NewRun:
     kind: str
     scheduled_for: dt.datetime
     spec: RunSpec
-    #: The id of the token that asked for it.
-    requested_by: int | None = None
+    #: Who asked for it.
+    asked_by: str | None = None
     #: What its caller named the request, and a digest of the request; both or neither.
     idempotency_key: str | None = None
     request_sha256: str | None = None
@@ -104,9 +107,9 @@ class NewRun:
 
 
 INSERT = """
-INSERT INTO run (org_id, report_id, report_revision, requested_by, idempotency_key,
+INSERT INTO run (org_id, report_id, report_revision, asked_by, idempotency_key,
                  request_sha256, kind, scheduled_for, state, spec, deadline)
-VALUES (%(org_id)s, %(report_id)s, %(report_revision)s, %(requested_by)s, %(idempotency_key)s,
+VALUES (%(org_id)s, %(report_id)s, %(report_revision)s, %(asked_by)s, %(idempotency_key)s,
         %(request_sha256)s, %(kind)s, %(scheduled_for)s, 'queued', %(spec)s,
         clock_timestamp() + make_interval(secs => %(lifetime)s))
 ON CONFLICT DO NOTHING

@@ -19,10 +19,14 @@ from urllib.parse import urlsplit
 
 from environs import EnvError, FileAwareEnv, validate
 
+from shared import permissions
 from shared.errors import SettingsError
 
 PREFIX = "BROADSHEET_"
 PEM = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+#: What may stand in a header as it is.
+WORD = re.compile(r"[!-~]+")
+ORG_ID = re.compile(r"[1-9]\d{0,8}", re.ASCII)
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 HEADER_VALUE = re.compile(r"[!-~]([ -~]*[!-~])?")
 #: A mail every hundred seconds.
@@ -60,8 +64,17 @@ class Settings:
     grafana_queries: int = 0
     #: Captures under way at once at this Grafana, by all workers; 0: as many as there are slots.
     grafana_captures: int = 0
-    #: Whose configuration this is: reports belong to an organisation of Grafana.
+    #: The organisation of Grafana that `grafana_token` belongs to.
     grafana_org_id: int = 1
+    #: Tokens of further organisations, by their ids: each sees its own dashboards only.
+    grafana_tokens: tuple[tuple[int, str], ...] = dataclasses.field(default=(), repr=False)
+    #: How long an answer of Grafana counts of who a caller is and what he may do.
+    identity_seconds: float = 30.0
+    #: What a role of Grafana may do here: actions, or names of fixed roles; Admins may everything.
+    editor_permissions: tuple[str, ...] = ()
+    viewer_permissions: tuple[str, ...] = ()
+    #: How long it is kept who did what.
+    audit_days: int = 365
     #: Extra hosts that the page may load from (map tiles, images), comma separated.
     allowed_hosts: tuple[str, ...] = ()
     #: Queries of one capture that may be under way at once.
@@ -116,10 +129,36 @@ class Settings:
 
     def require(self, *names: str) -> Settings:
         """Return self, or raise `SettingsError` naming each of `names` that is empty."""
-        missing = _missing({name: getattr(self, name) for name in names})
+        missing = _missing({name: self._given(name) for name in names})
         if missing:
             raise SettingsError("\n".join(missing))
         return self
+
+    @property
+    def org_ids(self) -> tuple[int, ...]:
+        """The organisations whose dashboards can be read, that of `grafana_token` first."""
+        first = (self.grafana_org_id,) if self.grafana_token else ()
+        return (*first, *(org_id for org_id, _ in self.grafana_tokens))
+
+    def for_org(self, org_id: int) -> Settings:
+        """Return the settings as they are for one organisation: with its token in `grafana_token`.
+
+        Raises `SettingsError` where it has none.
+        """
+        if org_id == self.grafana_org_id and self.grafana_token:
+            return self
+        token = dict(self.grafana_tokens).get(org_id)
+        if token is None:
+            raise SettingsError(
+                f"There is no service account token of organisation {org_id}, so none of its "
+                f"dashboards can be read; an operator adds one to {PREFIX}GRAFANA_TOKENS."
+            )
+        return dataclasses.replace(self, grafana_token=token, grafana_org_id=org_id)
+
+    def _given(self, name: str) -> Any:
+        """Return the value of a setting; the token of any organisation stands for the first."""
+        value = getattr(self, name)
+        return value or (self.grafana_tokens if name == "grafana_token" else value)
 
 
 class _Environment(FileAwareEnv):
@@ -158,7 +197,8 @@ def _parse(environ: Mapping[str, str], needs: Sequence[str]) -> dict[str, Any]:
         env.seal()
     except EnvError as exc:
         faults += _sentences(exc)
-    faults += _missing({name: values[name] for name in needs if name in values})
+    given = {**values, "grafana_token": values.get("grafana_token") or values.get("grafana_tokens")}
+    faults += _missing({name: given[name] for name in needs if name in values})
     if not faults:
         faults += _cross_checks(values)
     if faults:
@@ -245,6 +285,40 @@ def _headers(env: FileAwareEnv, variable: str, default: Any) -> tuple[tuple[str,
     return tuple(pairs)
 
 
+def _tokens(env: FileAwareEnv, variable: str, default: Any) -> tuple[tuple[int, str], ...]:
+    """Read `{"2": "glsa_…"}`, tokens by organisation. No sentence shows one."""
+    text = _text(env, variable, "")
+    if not text:
+        return tuple(default)
+    try:
+        pairs = json.loads(text, object_pairs_hook=_Pairs)
+    except ValueError:
+        pairs = None
+    if not isinstance(pairs, _Pairs) or not all(
+        ORG_ID.fullmatch(org_id) and isinstance(token, str) and WORD.fullmatch(token)
+        for org_id, token in pairs
+    ):
+        raise SettingsError(
+            f"{PREFIX}{variable}: must be a JSON object of service account tokens by the ids of "
+            'their organisations, such as {"2": "glsa_…"}.'
+        )
+    ids = [int(org_id) for org_id, _ in pairs]
+    if len(set(ids)) < len(ids):
+        raise SettingsError(f"{PREFIX}{variable}: an organisation is there twice.")
+    return tuple((int(org_id), token) for org_id, token in pairs)
+
+
+def _actions(env: FileAwareEnv, variable: str, default: Any) -> tuple[str, ...]:
+    """Read actions and names of fixed roles; return the actions."""
+    found: list[str] = []
+    for name in _list(env, variable, default):
+        if name not in permissions.ACTIONS and name not in permissions.FIXED_ROLES:
+            known = ", ".join((*permissions.FIXED_ROLES, *permissions.ACTIONS))
+            raise SettingsError(f"{PREFIX}{variable}: {name!r} is none of {known}.")
+        found += permissions.FIXED_ROLES.get(name, (name,))
+    return tuple(dict.fromkeys(found))
+
+
 class _Pairs(list[tuple[str, Any]]):
     """A JSON object as it was written."""
 
@@ -319,6 +393,11 @@ _READERS: dict[str, Any] = {
     "grafana_queries": _whole(0, 1000),
     "grafana_captures": _whole(0, 10_000),
     "grafana_org_id": _whole(1, 2**31),
+    "grafana_tokens": _tokens,
+    "identity_seconds": _at_least(0),
+    "editor_permissions": _actions,
+    "viewer_permissions": _actions,
+    "audit_days": _whole(1, 36_500),
     "allowed_hosts": _list,
     "capture_concurrency": _whole(1, 1000),
     "chromium": _text,
@@ -370,7 +449,12 @@ def _cross_checks(values: Mapping[str, Any]) -> list[str]:
             f"{PREFIX}REDIS_URL: must be an address such as redis://host:6379/0 (or rediss://…), "
             "with the number of a database or none."
         )
-    if not re.fullmatch(r"[!-~]*", values["grafana_token"]):
+    if values["grafana_token"] and values["grafana_org_id"] in dict(values["grafana_tokens"]):
+        faults.append(
+            f"{PREFIX}GRAFANA_TOKENS: organisation {values['grafana_org_id']} has its token in "
+            f"{PREFIX}GRAFANA_TOKEN; set one of the two."
+        )
+    if values["grafana_token"] and not WORD.fullmatch(values["grafana_token"]):
         # Said here, without its value, because as a header it would fail in a worse place.
         faults.append(
             f"{PREFIX}GRAFANA_TOKEN: must be one word of plain letters, digits and signs."

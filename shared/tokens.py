@@ -5,28 +5,15 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import secrets
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from psycopg.types.json import Jsonb
 
 from shared.db import Connection
+from shared.permissions import Permissions
 
 #: Lets secret scanners and people tell what they found.
 PREFIX = "bst_"
-ROLES = ("Admin", "Editor", "Viewer")
-#: What a token may be allowed, in Grafana's names, and so the keys of `Token.permissions`.
-ACTIONS = (
-    "reports:read",
-    "reports:create",
-    "reports:write",
-    "reports:delete",
-    "reports:send",
-    "reports.settings:read",
-    "reports.settings:write",
-)
-#: Those that concern a report that is there, and so may be narrowed to some reports.
-SCOPED_ACTIONS = ("reports:read", "reports:write", "reports:delete", "reports:send")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +27,7 @@ class Token:
     org_id: int
     name: str
     role: str | None
-    permissions: Mapping[str, Sequence[str]] | None
+    permissions: Permissions | None
     created_at: dt.datetime
     expires_at: dt.datetime | None
     revoked_at: dt.datetime | None
@@ -60,7 +47,7 @@ def create(
     org_id: int,
     name: str,
     role: str | None = None,
-    permissions: Mapping[str, Sequence[str]] | None = None,
+    permissions: Permissions | None = None,
     expires_at: dt.datetime | None = None,
 ) -> tuple[Token, str]:
     """Store a new token; return it with the secret, which cannot be had again."""
@@ -109,12 +96,6 @@ def find(conn: Connection, *, org_id: int | None = None) -> list[Token]:
         {"org": org_id},
     )
     return [Token(**row) for row in rows]
-
-
-def name_of(conn: Connection, token_id: int) -> str | None:
-    """Return what a token is called, None where there is no such token."""
-    row = conn.execute("SELECT name FROM api_token WHERE id = %s", [token_id]).fetchone()
-    return row["name"] if row else None
 
 
 def revoke(conn: Connection, token_id: int) -> bool:

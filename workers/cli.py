@@ -18,13 +18,12 @@ from typing import IO, Any
 
 import click
 
-from shared import db, deliveries, log, resolutions, tokens
+from shared import db, deliveries, log, permissions, resolutions, tokens
 from shared.errors import BroadsheetError, SettingsError
 from shared.migrate import migrate as apply_migrations
 from shared.schedule import find_zone
 from shared.settings import Settings
 
-SCOPE = re.compile(r"\*|reports:\*|reports:(id:)?([1-9]\d{0,17})|reports:id:\*", re.ASCII)
 EVERY_REPORT = "reports:*"
 DURATION = re.compile(r"(\d+)([hdwy])")
 HOURS = {"h": 1, "d": 24, "w": 168, "y": 8760}
@@ -104,7 +103,7 @@ def token() -> None:
 @click.argument("name")
 @click.option(
     "--role",
-    type=click.Choice(tokens.ROLES),
+    type=click.Choice(permissions.ROLES),
     help="As in Grafana: Admin may do everything; Editor and Viewer may export (render/…) only.",
 )
 @click.option(
@@ -213,7 +212,7 @@ def resolve(delivery_id: int, *, sent: bool, again: bool) -> None:
         entry = deliveries.get(conn, delivery_id)
         if entry is None:
             raise Fault(f"There is no delivery {delivery_id}.")
-        resolver = resolutions.Resolver(who=_user())
+        resolver = resolutions.Resolver(who=_user(), through=resolutions.COMMAND_LINE)
         resolved = resolutions.resolve(conn, delivery_id, verdict, resolver)
         if resolved is None:
             now = deliveries.get(conn, delivery_id) or entry
@@ -282,6 +281,7 @@ def render(
             CaptureRequest(
                 uid=uid,
                 at=now,
+                org_id=settings.org_ids[0],
                 time_from=time_from,
                 time_to=time_to,
                 time_zone=time_zone,
@@ -335,12 +335,12 @@ def _permissions(texts: Iterable[str]) -> dict[str, list[str]]:
     allowed: dict[str, list[str]] = {}
     for text in texts:
         action, sign, scope = text.partition("=")
-        if action not in tokens.ACTIONS:
-            raise click.BadParameter(f"{action!r} is none of {', '.join(tokens.ACTIONS)}.")
-        if sign and not SCOPE.fullmatch(scope):
+        if action not in permissions.ACTIONS:
+            raise click.BadParameter(f"{action!r} is none of {', '.join(permissions.ACTIONS)}.")
+        if sign and not permissions.SCOPE.fullmatch(scope):
             raise click.BadParameter(f"{scope!r} is not a scope such as reports:* or reports:id:4.")
         scopes = allowed.setdefault(action, [])
-        if action in tokens.SCOPED_ACTIONS:
+        if action in permissions.SCOPED_ACTIONS:
             scopes.append(scope or EVERY_REPORT)
         elif sign:
             raise click.BadParameter(f"{action} concerns no single report and takes no scope.")

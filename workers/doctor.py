@@ -97,21 +97,23 @@ def _grafana(settings: Settings) -> str:
 
 
 def _token(settings: Settings) -> str:
+    """Look at the service account token of each organisation."""
     with Grafana.from_settings(settings) as grafana:
-        org_id, org_name = grafana.org()
-        permissions = grafana.permissions()
-    if org_id != settings.grafana_org_id:
-        raise Amiss(
-            f"It belongs to organisation {org_id} ({org_name}), but BROADSHEET_GRAFANA_ORG_ID is "
-            f"{settings.grafana_org_id}; make the two agree."
-        )
+        return " ".join(_token_of(grafana, org_id) for org_id in settings.org_ids)
+
+
+def _token_of(grafana: Grafana, org_id: int) -> str:
+    account = grafana.of_org(org_id)
+    permissions = account.permissions()
+    _, name = account.org()
     lacking = [action for action in RIGHTS if action not in permissions]
     if lacking:
         raise Amiss(
-            f"It may not do {' and '.join(lacking)}; give the service account the role Viewer."
+            f"That of organisation {org_id} ({name}) may not do {' and '.join(lacking)}; give the "
+            "service account the role Viewer."
         )
     more = " It may also write, which Broadsheet never does." if WRITES in permissions else ""
-    return f"It is accepted, for organisation {org_id} ({org_name}).{more}"
+    return f"It is accepted, for organisation {org_id} ({name}).{more}"
 
 
 def _mail(settings: Settings) -> str:

@@ -98,7 +98,7 @@ def render(task_id: int, deps: Deps) -> None:
             runs.start(conn, list(sharing))
             captures.start(conn, capture.id, claim.attempt)
             branding = report_settings.get(conn, capture.org_id).body
-        request = _request(capture.spec, branding)
+        request = _request(capture.org_id, capture.spec, branding)
         with beating(deps.pool, claim):
             captured = deps.render(request)
         if capture.spec.on_incomplete == FAIL and not captured.verdict.complete:
@@ -136,13 +136,14 @@ class Incomplete(Transient):
         )
 
 
-def _request(spec: CaptureSpec, branding: Any) -> CaptureRequest:
+def _request(org_id: int, spec: CaptureSpec, branding: Any) -> CaptureRequest:
     dashboard = spec.dashboard
     pdf_theme = _theme(branding.get("pdfTheme"), "light")
     image_theme = _theme(branding.get("embeddedImageTheme"), "dark")
     return CaptureRequest(
         uid=dashboard.uid,
         at=spec.at,
+        org_id=org_id,
         time_from=dashboard.time_from,
         time_to=dashboard.time_to,
         time_zone=spec.time_zone,

@@ -1,8 +1,8 @@
 """One Chromium per process, kept warm, on one event loop that lives as long as the process.
 
 `Browser.capture` is synchronous on purpose: a Celery task calls it and gets a `Captured` or an
-error of ours. Pages are re-used within one time zone and never across tokens, since one browser
-serves one organisation of one Grafana.
+error of ours. Pages are re-used within one time zone and one organisation, each of which has a
+client with its own token.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import re
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Coroutine, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -31,7 +32,7 @@ from shared.errors import (
     Permanent,
     Transient,
 )
-from shared.grafana import client_arguments
+from shared.grafana import ForeignToken, client_arguments
 from shared.settings import Settings
 from workers.capture import asker, memory
 from workers.capture import page as steps
@@ -118,9 +119,11 @@ class Browser:
         self._task: asyncio.Task[Any] | None = None
         self._playwright: Playwright | None = None
         self._chromium: Chromium | None = None
-        self._client: httpx.AsyncClient | None = None
+        #: By organisation; of which it is known that their token is of that organisation.
+        self._clients: dict[int, httpx.AsyncClient] = {}
+        self._checked: set[int] = set()
         self._scripts = Scripts()
-        self._warm: OrderedDict[tuple[str, float], WarmPage] = OrderedDict()
+        self._warm: OrderedDict[tuple[int, str, float], WarmPage] = OrderedDict()
         self._clock = Clock(0.0)
         self._captures = 0
         self._launched_at = 0.0
@@ -213,12 +216,14 @@ class Browser:
         return await print_html(await self._browser(), html, tagged=tagged)
 
     async def _capture(self, request: CaptureRequest) -> Captured:
+        settings = self.settings.for_org(request.org_id)
+        await self._check_org(settings)
         tools = Tools(
-            settings=self.settings,
+            settings=settings,
             scripts=self._scripts,
-            client=self._http,
-            lend=self._lend,
-            stays=self._stays,
+            client=partial(self._http, settings),
+            lend=partial(self._lend, request.org_id),
+            stays=partial(self._stays, request.org_id),
             places=self._places,
         )
         try:
@@ -310,11 +315,12 @@ class Browser:
             ends.append(self._chromium.close())
         if self._playwright:
             ends.append(self._playwright.stop())
-        if self._client:
-            ends.append(self._client.aclose())
+        ends += [client.aclose() for client in self._clients.values()]
         ends.append(self._places.close())
         self._warm.clear()
-        self._chromium = self._playwright = self._client = None
+        self._clients.clear()
+        self._checked.clear()
+        self._chromium = self._playwright = None
         for end in ends:
             try:
                 await asyncio.wait_for(end, CLOSE_TIMEOUT)
@@ -433,33 +439,55 @@ class Browser:
             "--ip-address-space-overrides=0.0.0.0/0=public,[::]/0=public",
         ]
 
-    def _http(self) -> httpx.AsyncClient:
-        """The client that holds the token. One per browser, for its connections are kept."""
-        if self._client is None:
-            concurrency = self.settings.capture_concurrency
-            self._client = httpx.AsyncClient(
+    def _http(self, settings: Settings) -> httpx.AsyncClient:
+        """The client that holds an org's token. One per browser, for its connections are kept."""
+        client = self._clients.get(settings.grafana_org_id)
+        if client is None:
+            concurrency = settings.capture_concurrency
+            client = self._clients[settings.grafana_org_id] = httpx.AsyncClient(
                 http2=True,
                 # Queries and other requests stand in two lines; there is no third one here.
                 limits=httpx.Limits(
                     max_connections=2 * concurrency, max_keepalive_connections=concurrency
                 ),
                 **client_arguments(
-                    self.settings,
+                    settings,
                     timeout=httpx.Timeout(
-                        self.settings.grafana_timeout,
+                        settings.grafana_timeout,
                         # So short that there is time for another try.
-                        connect=min(CONNECT_TIMEOUT, self.settings.grafana_timeout),
+                        connect=min(CONNECT_TIMEOUT, settings.grafana_timeout),
                         # A slow query is the readiness deadline's business.
-                        read=asker.patience(self.settings),
+                        read=asker.patience(settings),
                     ),
                 ),
             )
-        return self._client
+        return client
 
-    async def _lend(self, time_zone: str, ratio: float) -> WarmPage:
+    async def _check_org(self, settings: Settings) -> None:
+        """Raise `ForeignToken` where an org's token is of another one, whose data it would show.
+
+        What does not answer like Grafana is left to the capture, which says more of it.
+        """
+        org_id = settings.grafana_org_id
+        if org_id in self._checked:
+            return
+        try:
+            answer = await self._http(settings).get(f"{settings.grafana_url}/api/org", timeout=10)
+            body = answer.json()
+        except (httpx.HTTPError, ValueError):
+            return
+        found = body.get("id") if answer.is_success and isinstance(body, dict) else None
+        if isinstance(found, int) and found != org_id:
+            raise ForeignToken(
+                f"The service account token for organisation {org_id} is one of organisation "
+                f"{found}; check BROADSHEET_GRAFANA_ORG_ID and BROADSHEET_GRAFANA_TOKENS."
+            )
+        self._checked.add(org_id)
+
+    async def _lend(self, org_id: int, time_zone: str, ratio: float) -> WarmPage:
         """Return a page of this kind, a warm one where there is one that is not worn."""
         await self._browser()
-        warm = self._warm.pop((time_zone, ratio), None)
+        warm = self._warm.pop((org_id, time_zone, ratio), None)
         if warm and not await _answers(warm):
             # It, or the whole browser, died or hung while nothing ran here.
             await self._shut()
@@ -479,17 +507,18 @@ class Browser:
                 raise BrowserCrashed(
                     f"The browser opened no page within {LAUNCH_TIMEOUT:g} s."
                 ) from exc
-        self._warm[time_zone, ratio] = warm
+        self._warm[org_id, time_zone, ratio] = warm
         warm.captures += 1
         self._captures += 1
         return warm
 
-    def _stays(self, uid: str, theme: str) -> bool:
-        """Whether some page may show the dashboard as it is, as far as is known before lending."""
+    def _stays(self, org_id: int, uid: str, theme: str) -> bool:
+        """Whether some page of the org may show it as it is, as far as is known before lending."""
         nothing: Mapping[str, Any] = {"dashboard": {"panels": []}}
         return any(
             warm.captures < CAPTURES_PER_PAGE and warm.may_show(Wanted(uid, theme, nothing))
-            for warm in self._warm.values()
+            for (org, _, _), warm in self._warm.items()
+            if org == org_id
         )
 
     async def _new_page(self, browser: Chromium, time_zone: str, ratio: float) -> WarmPage:

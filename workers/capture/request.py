@@ -20,6 +20,8 @@ class CaptureRequest:
 
     uid: str
     at: dt.datetime
+    #: Grafana's organisation that it is of: its token sees it, and nobody else's.
+    org_id: int = 1
     time_from: str = ""
     time_to: str = ""
     #: Used where the dashboard leaves its zone to the browser.

@@ -118,7 +118,7 @@ class Session(Cdp):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
-    """What a browser gives a capture: settings, the client with the token, and a page.
+    """What a browser gives a capture: settings and client with its org's token, and a page.
 
     Pages are lent by time zone and pixel ratio, which a page cannot change.
 

@@ -94,7 +94,7 @@ def test_it_serves_logs_in_one_form_and_ends_when_told(server: Server, pool: db.
         endless = itertools.repeat(b" " * 65_536, 100)
         assert http.post("/api/reports", content=endless, headers=kind).status_code == 413
         broken = http.get("/api/reports/render/pdfs", params={"dashboards": "x"})
-        assert broken.status_code == 500
+        assert broken.status_code == 503
         assert "BROADSHEET_GRAFANA_URL" in broken.json()["message"]
     assert server.stop() == 0
     assert {"report.created", "api.failed"} <= {line["event"] for line in server.lines}

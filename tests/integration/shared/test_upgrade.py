@@ -112,6 +112,8 @@ def test_mails_that_were_unknown_can_be_sent_again(first_edition: str, pool: db.
     with db.transaction(pool) as conn:
         unknown = conn.execute("SELECT id FROM delivery WHERE state = 'unknown'").fetchall()
         for row in unknown:
-            resolutions.resolve(conn, row["id"], "again", resolutions.Resolver(who="ada"))
+            resolutions.resolve(
+                conn, row["id"], "again", resolutions.Resolver(who="ada", through="command line")
+            )
         states = conn.execute("SELECT DISTINCT state FROM delivery").fetchall()
     assert (len(unknown), [row["state"] for row in states]) == (2, ["retry"])

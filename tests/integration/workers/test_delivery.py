@@ -556,7 +556,7 @@ def test_each_letter_is_the_same_bytes_at_every_attempt(office: Office, inbox: I
             assert entry.state == "unknown"
             with db.transaction(office.pool) as conn:
                 resolved = resolutions.resolve(
-                    conn, entry.id, "again", resolutions.Resolver(who="ann")
+                    conn, entry.id, "again", resolutions.Resolver(who="ann", through="command line")
                 )
             assert resolved
             [ring] = resolved.rings
@@ -627,7 +627,10 @@ def test_a_mail_sent_again_by_a_person_has_the_same_id_and_bytes(
     inbox.faults.clear()
     with db.transaction(office.pool) as conn:
         resolved = resolutions.resolve(
-            conn, office.delivery(ring).id, "again", resolutions.Resolver(who="ann")
+            conn,
+            office.delivery(ring).id,
+            "again",
+            resolutions.Resolver(who="ann", through="command line"),
         )
     assert resolved
     deliver(resolved.rings[0], deps)

@@ -2,7 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from api.auth import ACTIONS, READ, ROLES, SEND, Identity
+from api.identity import Identity, by_role
+from shared.permissions import ACTIONS, CREATE, DELETE, READ, SEND, Permissions, lacking
+from shared.settings import Settings
+
+
+def one_who_may(permissions: Permissions) -> Identity:
+    return Identity(org_id=1, who="token:1", name="test", permissions=permissions)
 
 
 @pytest.mark.parametrize(
@@ -22,8 +28,8 @@ from api.auth import ACTIONS, READ, ROLES, SEND, Identity
     ],
 )
 def test_a_scope_covers_a_report_as_in_grafana(scope: str, covers: bool) -> None:
-    assert Identity(1, 0, {READ: [scope]}).may_one(READ, 1) is covers
-    assert Identity(1, 0, {}).may_one(READ, 1) is False
+    assert one_who_may({READ: [scope]}).may_one(READ, 1) is covers
+    assert one_who_may({}).may_one(READ, 1) is False
 
 
 @pytest.mark.parametrize(
@@ -39,7 +45,7 @@ def test_a_scope_covers_a_report_as_in_grafana(scope: str, covers: bool) -> None
 def test_the_readable_reports_are_those_of_the_scopes(
     scopes: list[str], ids: list[int] | None
 ) -> None:
-    assert Identity(1, 0, {READ: scopes}).readable() == ids
+    assert one_who_may({READ: scopes}).readable() == ids
 
 
 @pytest.mark.parametrize(
@@ -55,15 +61,39 @@ def test_the_readable_reports_are_those_of_the_scopes(
 def test_sending_needs_no_scope_but_heeds_one(
     scopes: list[str], anything: bool, report_1: bool
 ) -> None:
-    asking = Identity(1, 0, {SEND: scopes})
+    asking = one_who_may({SEND: scopes})
     assert (asking.may_send(None), asking.may_send(1)) == (anything, report_1)
 
 
 def test_without_the_action_nothing_is_sent() -> None:
-    assert not Identity(1, 0, {READ: ["*"]}).may_send(1)
+    assert not one_who_may({READ: ["*"]}).may_send(1)
 
 
-def test_an_admin_may_do_everything_and_other_roles_nothing() -> None:
-    admin = Identity(1, 0, ROLES["Admin"])
-    assert all(admin.may_all(action) for action in ACTIONS)
-    assert ROLES["Editor"] == ROLES["Viewer"] == {}
+def test_an_admin_may_do_everything_and_other_roles_nothing_unless_configured() -> None:
+    roles = by_role(Settings())
+    admin = one_who_may(roles["Admin"])
+    assert all(admin.may(action) for action in ACTIONS)
+    assert all(admin.may_all(action) for action in (READ, DELETE, SEND))
+    assert roles["Editor"] == roles["Viewer"] == {}
+    editor = one_who_may(by_role(Settings(editor_permissions=(READ, CREATE)))["Editor"])
+    assert (editor.may_all(READ), editor.may(CREATE), editor.may(DELETE)) == (True, True, False)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "held", "beyond"),
+    [
+        ({READ: ["reports:*"]}, {READ: ["*"]}, []),
+        ({READ: ["reports:id:4"]}, {READ: ["reports:id:4", "reports:id:5"]}, []),
+        ({READ: ["reports:id:4"]}, {READ: ["reports:id:5"]}, [READ]),
+        ({READ: ["reports:*"]}, {READ: ["reports:id:5"]}, [READ]),
+        ({READ: []}, {READ: ["reports:id:5"]}, [READ]),
+        ({CREATE: []}, {CREATE: [""]}, []),
+        ({CREATE: []}, {READ: ["*"]}, [CREATE]),
+        ({SEND: ["reports:*"]}, {SEND: [""]}, []),
+        ({SEND: [""]}, {SEND: ["reports:id:1"]}, [SEND]),
+    ],
+)
+def test_nobody_gives_what_he_has_not(
+    wanted: Permissions, held: Permissions, beyond: list[str]
+) -> None:
+    assert lacking(wanted, held) == beyond

@@ -127,14 +127,17 @@ def test_a_lease_is_longer_than_a_look_at_the_database() -> None:
 
 def test_secrets_do_not_show_when_settings_are_printed() -> None:
     settings = parsed(
-        GRAFANA_TOKEN="hush1", SMTP_PASSWORD="hush2", GRAFANA_HEADERS='{"X-Key": "hush3"}'
+        GRAFANA_TOKEN="hush1",
+        GRAFANA_TOKENS='{"2": "hush4"}',
+        SMTP_PASSWORD="hush2",
+        GRAFANA_HEADERS='{"X-Key": "hush3"}',
     )
     assert "hush" not in repr(settings)
     assert "postgresql://" not in repr(settings)
     hidden = {field.name for field in dataclasses.fields(Settings) if not field.repr}
     assert hidden == {
         *("database_url", "redis_url", "grafana_token", "smtp_password"),
-        *("grafana_headers", "grafana_ca", "secret_key"),
+        *("grafana_headers", "grafana_ca", "grafana_tokens", "secret_key"),
     }
 
 
@@ -271,3 +274,46 @@ def test_a_rate_may_be_a_fraction_and_none_is_no_limit() -> None:
     for wrong in ("-1", "0.001", "fast"):
         [fault] = faults(LEAST | {"BROADSHEET_SMTP_RATE": wrong})
         assert fault.startswith("BROADSHEET_SMTP_RATE")
+
+
+def test_each_organisation_has_its_own_token() -> None:
+    settings = parsed(GRAFANA_TOKEN="one", GRAFANA_TOKENS='{"2": "two", "7": "seven"}')
+    assert settings.org_ids == (1, 2, 7)
+    assert [settings.for_org(org_id).grafana_token for org_id in (1, 2, 7)] == [
+        *("one", "two", "seven")
+    ]
+    assert settings.for_org(7).grafana_org_id == 7
+    with pytest.raises(SettingsError, match="organisation 3"):
+        settings.for_org(3)
+    only_second = parsed(GRAFANA_TOKENS='{"2": "two"}')
+    assert only_second.require("grafana_token").org_ids == (2,)
+    with pytest.raises(SettingsError, match="organisation 1"):
+        only_second.for_org(1)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["two", "[]", '{"zwei": "t"}', '{"0": "t"}', '{"2": 3}', '{"2": ""}', '{"2": "a b"}'],
+)
+def test_tokens_of_organisations_must_be_such(value: str) -> None:
+    with pytest.raises(SettingsError, match="BROADSHEET_GRAFANA_TOKENS: must be a JSON object"):
+        parsed(GRAFANA_TOKENS=value)
+
+
+def test_an_organisation_has_one_token() -> None:
+    with pytest.raises(SettingsError, match="twice"):
+        parsed(GRAFANA_TOKENS='{"2": "a", "2": "b"}')
+    with pytest.raises(SettingsError, match="GRAFANA_TOKENS: organisation 1 has its token"):
+        parsed(GRAFANA_TOKEN="one", GRAFANA_TOKENS='{"1": "other"}')
+
+
+def test_a_role_is_given_actions_or_fixed_roles() -> None:
+    settings = parsed(
+        EDITOR_PERMISSIONS="fixed:reports:reader, reports:create", VIEWER_PERMISSIONS=""
+    )
+    assert settings.editor_permissions == (
+        *("reports:read", "reports:send", "reports.settings:read", "reports:create"),
+    )
+    assert settings.viewer_permissions == ()
+    with pytest.raises(SettingsError, match="VIEWER_PERMISSIONS: 'admin' is none of"):
+        parsed(VIEWER_PERMISSIONS="admin")

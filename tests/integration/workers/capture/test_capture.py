@@ -1032,7 +1032,7 @@ def test_a_page_is_used_again_within_a_zone_and_starts_clean(
     assert captured.verdict.complete
     capture(browser, "small", formats=NOTHING, time_zone="Asia/Tokyo")
     assert page_of(browser).context is not first.context
-    assert browser._warm["UTC", 2.0] is first
+    assert browser._warm[1, "UTC", 2.0] is first
 
 
 def test_after_a_failure_the_next_capture_gets_a_fresh_page(
@@ -1050,7 +1050,7 @@ def test_after_a_failure_the_next_capture_gets_a_fresh_page(
 def test_no_more_pages_are_kept_than_a_few(browser: Browser, grafana: StandIn) -> None:
     for zone in ("Asia/Tokyo", "Europe/Vienna", "America/New_York", "Africa/Cairo"):
         capture(browser, "small", formats=("csv",), time_zone=zone)
-    assert [zone for zone, _ in browser._warm] == [
+    assert [zone for _, zone, _ in browser._warm] == [
         "Europe/Vienna",
         "America/New_York",
         "Africa/Cairo",
