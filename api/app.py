@@ -11,6 +11,7 @@ from werkzeug.exceptions import BadRequest
 from werkzeug.routing import BaseConverter
 
 from api import (
+    audit,
     auth,
     deliveries,
     downloads,
@@ -24,6 +25,7 @@ from api import (
     reports,
     runs,
     schedule_preview,
+    tokens,
 )
 from api.fields import INT64
 from api.parser import unstorable
@@ -45,6 +47,8 @@ BLUEPRINTS = (
     deliveries.blp,
     downloads.blp,
     report_settings.blp,
+    tokens.blp,
+    audit.blp,
     schedule_preview.blp,
     health.blp,
     metrics.blp,
@@ -108,8 +112,8 @@ class Id64(BaseConverter):
     """
 
     regex = (
-        r"(?!(?:email|test-email|settings|runs|dashboards|render|schedule|deliveries|documents)\Z)"
-        r"[^/]+"
+        r"(?!(?:email|test-email|settings|runs|dashboards|render|schedule|deliveries|documents"
+        r"|tokens|audit)\Z)[^/]+"
     )
     part_isolating = True
 

@@ -9,6 +9,7 @@ from flask import Response, jsonify
 from werkzeug.exceptions import Conflict, NotFound
 
 from api import auth, paging, schemas
+from api.audit import noted
 from api.auth import identity, needs
 from api.blueprint import Blueprint
 from api.errors import invalid
@@ -40,6 +41,8 @@ def list_deliveries(query: dict[str, Any]) -> Response:
     """
     state = query.get("state") or deliveries.UNKNOWN
     org_id, readable = identity().org_id, identity().readable()
+    if readable == []:
+        raise auth.denied(auth.READ)
     with transaction() as conn:
         found = deliveries.find(
             conn,
@@ -76,6 +79,7 @@ def resolve_delivery(body: dict[str, Any], run_id: int, delivery_id: int) -> dic
         resolved = resolutions.resolve(conn, entry.id, verdict, resolver)
         if resolved is None:
             raise Conflict(f"This delivery is not unknown (any more) but {_state(conn, entry)}.")
+        noted(conn, "deliveries:resolve", run_id=run_id, delivery_id=delivery_id, verdict=verdict)
     queue.announce(services().pool, services().bell, resolved.rings)
     done = "is sent again" if verdict == resolutions.AGAIN else "counts as sent"
     return {

@@ -13,10 +13,11 @@ from typing import Any
 from flask import Response, jsonify, request
 from werkzeug.exceptions import InternalServerError, TooManyRequests, UnprocessableEntity
 
-from api.auth import identity
+from api.audit import noted
+from api.auth import SEND, identity
 from api.errors import invalid
 from api.services import services, transaction
-from shared import admission, log, runs
+from shared import admission, runs
 from shared.db import Connection
 from shared.queue import announce
 from shared.runs import NewRun, Run
@@ -25,6 +26,9 @@ from shared.tasks import Ring
 #: Attempts to find a moment that no other run of the same report and kind was asked for.
 ATTEMPTS = 5
 MILLISECOND = 1_000
+
+#: Grafana has no action for what everybody may do.
+RENDER = "reports:render"
 
 KEY = "Idempotency-Key"
 _KEY = re.compile(r"[!-~]([ -~]{0,253}[!-~])?")
@@ -59,7 +63,6 @@ PARAMETERS: list[dict[str, Any]] = [
 #: What the calls that start a run may answer besides what `blueprint` adds everywhere.
 FAILS = (403, 404, 422, 429)
 
-logger = log.get(__name__)
 
 #: Makes the run, in the transaction that stores it.
 Make = Callable[[Connection], NewRun]
@@ -138,8 +141,16 @@ def _stored(make: Make) -> tuple[int, list[Ring]]:
                     lifetime=services().settings.run_timeout,
                 ),
             )
+            if made is not None:
+                noted(
+                    conn,
+                    RENDER if new.kind == runs.EXPORT else SEND,
+                    report_id=new.report_id,
+                    run_id=made[0],
+                    kind=new.kind,
+                    report=new.spec.name,
+                )
         if made is not None:
-            logger.info("run.asked_for", run_id=made[0], kind=new.kind, report_id=new.report_id)
             return made
     raise InternalServerError("The report is being sent by many callers at once; try again")
 

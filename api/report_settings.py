@@ -10,11 +10,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from api import auth, schemas
+from api.audit import noted
 from api.auth import identity, needs
 from api.blueprint import Blueprint
 from api.errors import invalid
 from api.services import transaction
-from shared import footer, log, report_settings
+from shared import footer, report_settings
 from shared.report_settings import DEFAULTS, ReportSettings
 
 blp = Blueprint(
@@ -23,7 +24,6 @@ blp = Blueprint(
     url_prefix="/api/reports/settings",
     description="Branding, themes, header and footer, for all reports of an organisation.",
 )
-logger = log.get(__name__)
 
 LOGOS = ("reportLogoUrl", "emailLogoUrl")
 FOOTER = ("emailFooterMode", "emailFooterText", "emailFooterLink")
@@ -65,7 +65,7 @@ def save_settings(body: dict[str, Any]) -> dict[str, Any]:
         check_footer(body.get("footerItems", []))
         settings = merged(body, stored)
         report_settings.save(conn, asking.org_id, asking.user_id, settings)
-    logger.info("settings.saved", org_id=asking.org_id)
+        noted(conn, auth.SETTINGS_WRITE)
     return {"message": "Report settings saved"}
 
 

@@ -17,6 +17,7 @@ from flask import Response, jsonify
 from werkzeug.exceptions import BadRequest, NotFound
 
 from api import addresses, auth, dashboards, paging, schemas
+from api.audit import noted
 from api.auth import identity, needs
 from api.blueprint import Blueprint
 from api.errors import invalid
@@ -52,7 +53,7 @@ def create_report(body: dict[str, Any]) -> dict[str, Any]:
     report = settled(complete(merged(body, blank(now), now), now), now)
     with transaction() as conn:
         report_id = reports.insert(conn, report)
-    logger.info("report.created", report_id=report_id, org_id=report.org_id, state=report.state)
+        noted(conn, auth.CREATE, report_id=report_id, report=report.name, state=report.state)
     return {"id": report_id, "message": "Report created"}
 
 
@@ -92,10 +93,10 @@ def update_report(body: dict[str, Any], report_id: int) -> dict[str, Any]:
 def delete_report(report_id: int) -> dict[str, Any]:
     """Delete a report. Its runs stay in the history of the database, without it."""
     with transaction() as conn:
-        _found(conn, report_id, for_update=True)
+        report = _found(conn, report_id, for_update=True)
         runs.cancel_queued(conn, report_id, "The report was deleted.")
         reports.delete(conn, identity().org_id, report_id)
-    logger.info("report.deleted", report_id=report_id, org_id=identity().org_id)
+        noted(conn, auth.DELETE, report_id=report_id, report=report.name)
     return {"message": "Report config was removed"}
 
 
@@ -416,7 +417,14 @@ def _store(conn: Connection, report: Report) -> None:
     reports.update(conn, report)
     if report.state in (PAUSED, DRAFT):
         runs.cancel_queued(conn, report.id, f"The report's state was changed to {report.state}.")
-    logger.info("report.changed", report_id=report.id, org_id=report.org_id, state=report.state)
+    noted(
+        conn,
+        auth.WRITE,
+        report_id=report.id,
+        report=report.name,
+        revision=report.revision + 1,
+        state=report.state,
+    )
 
 
 def _listed(query: Mapping[str, Any], *, dashboard_uid: str | None) -> Response:

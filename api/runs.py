@@ -11,12 +11,13 @@ from flask import Response, jsonify, send_file
 from werkzeug.exceptions import Conflict, NotFound
 
 from api import auth, paging, schemas
+from api.audit import noted
 from api.auth import identity, needs
 from api.blueprint import Blueprint
 from api.deliveries import mails_of_run
 from api.services import transaction
 from api.times import shown
-from shared import captures, documents, log, reports, runs
+from shared import captures, documents, reports, runs
 from shared.captures import Capture
 from shared.db import Connection
 from shared.documents import Document
@@ -31,7 +32,6 @@ blp = Blueprint(
 DEFAULT_PAGE = 50
 CANCELLED = "It was cancelled through the API."
 
-logger = log.get(__name__)
 BINARY = {"type": "string", "format": "binary"}
 
 
@@ -99,7 +99,7 @@ def cancel_run(run_id: int) -> dict[str, Any]:
             ended = runs.get(conn, run_id)
             state = ended.state if ended else "deleted"
             raise Conflict(f"The run is {state} and cannot be cancelled any more")
-    logger.info("run.cancelled", run_id=run_id, token_id=asking.token_id)
+        noted(conn, "runs:cancel", report_id=run.report_id, run_id=run_id)
     return {"message": "Run cancelled"}
 
 
@@ -142,13 +142,20 @@ def list_documents(run_id: int) -> Response:
 def get_document(run_id: int, document_id: int) -> Response:
     """Return a file of a run."""
     with transaction() as conn:
-        _found(conn, run_id)
+        run = _found(conn, run_id)
         document = next(
             (item for item in documents.of_run(conn, run_id) if item.id == document_id), None
         )
         if document is None:
             raise NotFound("Document not found")
         content = documents.content(conn, document_id)
+        noted(
+            conn,
+            "documents:download",
+            report_id=run.report_id,
+            run_id=run_id,
+            document=document.name,
+        )
     return send_file(
         io.BytesIO(content),
         mimetype=document.media_type,

@@ -7,7 +7,7 @@ holds one against the other.
 
 from __future__ import annotations
 
-from marshmallow import fields
+from marshmallow import fields, validate
 
 from api.fields import (
     INT64,
@@ -23,7 +23,16 @@ from api.fields import (
     Variables,
     Whole,
 )
-from shared import deliveries, footer, reports, resolutions, runs, schedule, spec
+from shared import (
+    deliveries,
+    footer,
+    permissions,
+    reports,
+    resolutions,
+    runs,
+    schedule,
+    spec,
+)
 
 MAX_RECIPIENTS = 500
 MAX_DASHBOARDS = 50
@@ -573,6 +582,68 @@ class ResolvedMail(Message):
 
     run_id = Whole(required=True)
     state = Choice(*runs.STATES, required=True, metadata={"description": "The run's state now."})
+
+
+TOKEN_EXAMPLE = {
+    "name": "nightly job",
+    "permissions": {"reports:read": ["reports:*"], "reports:send": ["reports:id:4"]},
+    "secondsToLive": 2_592_000,
+}
+
+
+class NewToken(Body):
+    """A token to be made: with a role or with permissions."""
+
+    name = Text(longest=200)
+    role = Choice(*permissions.ROLES)
+    permissions = fields.Dict(
+        keys=Text(longest=200),
+        values=fields.List(Text(longest=200), validate=validate.Length(max=1_000)),
+        metadata={"description": "Action → scopes, as in Grafana's access control."},
+    )
+    seconds_to_live = Whole(
+        low=0, high=3_155_760_000, metadata={"description": "0 or absent: until it is revoked."}
+    )
+
+
+class MadeToken(Message):
+    """A token that was made, in the words of Grafana's service account tokens."""
+
+    id = fields.Integer()
+    name = fields.String()
+    key = fields.String(metadata={"description": "The secret, shown this once."})
+
+
+class Token(Body):
+    """A token without its secret."""
+
+    id = fields.Integer()
+    name = fields.String()
+    role = fields.String(allow_none=True)
+    permissions = fields.Dict(allow_none=True)
+    created = fields.String()
+    expiration = fields.String(allow_none=True)
+    has_expired = fields.Boolean()
+    revoked = fields.String(allow_none=True)
+    last_used_at = fields.String(allow_none=True)
+
+
+class AuditRecord(Body):
+    """Something that somebody did."""
+
+    id = fields.Integer()
+    at = fields.String()
+    who = fields.String(
+        metadata={
+            "description": "`token:4`, `user:3`, `service-account:7`, `terminal:name` or `link`."
+        }
+    )
+    name = fields.String()
+    address = fields.String(allow_none=True)
+    action = fields.String()
+    report_id = fields.Integer(allow_none=True)
+    run_id = fields.Integer(allow_none=True)
+    detail = fields.Dict()
 
 
 class LinkQuery(Body):

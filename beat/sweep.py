@@ -6,7 +6,7 @@ import datetime as dt
 import time
 from dataclasses import dataclass
 
-from shared import captures, db, documents, log, reports, runs, setbacks, tasks
+from shared import audit, captures, db, documents, log, reports, runs, setbacks, tasks
 from shared.db import Pool
 from shared.errors import LostLease
 from shared.queue import Bell
@@ -99,7 +99,7 @@ class Chores:
     recomputed: int | None = 0
 
 
-def do_chores(pool: Pool, chores: Chores) -> None:
+def do_chores(pool: Pool, chores: Chores, *, audit_days: int) -> None:
     """Recompute slots of another tzdata, put away what nobody needs; a batch of each at most."""
     if chores.recomputed is not None:
         with db.transaction(pool) as conn:
@@ -114,3 +114,4 @@ def do_chores(pool: Pool, chores: Chores) -> None:
     with db.transaction(pool) as conn:
         documents.drop_stray_parts(conn)
         runs.forget_exports(conn, older_than=EXPORTS_KEPT, limit=BATCH)
+        audit.forget(conn, older_than=dt.timedelta(days=audit_days))

@@ -60,11 +60,26 @@ FIXED_ROLES: Mapping[str, Sequence[str]] = {
 }
 
 
+def fault(action: str, scopes: Sequence[str]) -> str:
+    """Say what is wrong with an action and its scopes; "" where nothing is."""
+    if action not in ACTIONS:
+        return f"{action[:100]!r} is none of {', '.join(ACTIONS)}."
+    if scopes and action not in SCOPED_ACTIONS:
+        return f"{action} concerns no single report and takes no scope."
+    for scope in scopes:
+        if not SCOPE.fullmatch(scope):
+            return f"{scope[:100]!r} is not a scope such as reports:* or reports:id:4."
+    return ""
+
+
+def least_scope(action: str) -> str:
+    """Return the scope that an action has which was given without one: every report."""
+    return "reports:*" if action in SCOPED_ACTIONS else UNSCOPED
+
+
 def of_actions(actions: Iterable[str]) -> Permissions:
     """Return the permission of these actions, for every report where they concern reports."""
-    return {
-        action: ("reports:*",) if action in SCOPED_ACTIONS else (UNSCOPED,) for action in actions
-    }
+    return {action: (least_scope(action),) for action in actions}
 
 
 def joined(*all_of_them: Permissions) -> Permissions:

@@ -88,19 +88,29 @@ def look_up(conn: Connection, secret: str) -> Token | None:
     return Token(**row)
 
 
-def find(conn: Connection, *, org_id: int | None = None) -> list[Token]:
+def find(
+    conn: Connection, *, org_id: int | None = None, limit: int | None = None, offset: int = 0
+) -> list[Token]:
     """Return all tokens, of one org if given, also those that no longer work."""
     rows = conn.execute(
         f"SELECT {COLUMNS} FROM api_token WHERE %(org)s::bigint IS NULL OR org_id = %(org)s "
-        "ORDER BY id",
-        {"org": org_id},
+        "ORDER BY id LIMIT %(limit)s OFFSET %(offset)s",
+        {"org": org_id, "limit": limit, "offset": offset},
     )
     return [Token(**row) for row in rows]
 
 
-def revoke(conn: Connection, token_id: int) -> bool:
-    """Make the token useless; False when there is none or it was revoked before."""
-    cursor = conn.execute(
-        "UPDATE api_token SET revoked_at = now() WHERE id = %s AND revoked_at IS NULL", [token_id]
-    )
-    return cursor.rowcount == 1
+def count(conn: Connection, *, org_id: int) -> int:
+    """Return how many tokens an org has, also those that no longer work."""
+    row = conn.execute("SELECT count(*) AS n FROM api_token WHERE org_id = %s", [org_id]).fetchone()
+    return int(row["n"]) if row else 0
+
+
+def revoke(conn: Connection, token_id: int) -> Token | None:
+    """Make the token useless and return it; None when there is none or it was revoked before."""
+    row = conn.execute(
+        "UPDATE api_token SET revoked_at = now() WHERE id = %s AND revoked_at IS NULL "
+        f"RETURNING {COLUMNS}",
+        [token_id],
+    ).fetchone()
+    return Token(**row) if row else None

@@ -18,13 +18,13 @@ from typing import IO, Any
 
 import click
 
-from shared import db, deliveries, log, permissions, resolutions, tokens
+from shared import audit, db, deliveries, log, permissions, resolutions, runs, tokens
+from shared.audit import Actor
 from shared.errors import BroadsheetError, SettingsError
 from shared.migrate import migrate as apply_migrations
 from shared.schedule import find_zone
 from shared.settings import Settings
 
-EVERY_REPORT = "reports:*"
 DURATION = re.compile(r"(\d+)([hdwy])")
 HOURS = {"h": 1, "d": 24, "w": 168, "y": 8760}
 LONGEST_HOURS = 100 * HOURS["y"]
@@ -108,7 +108,7 @@ def token() -> None:
 )
 @click.option(
     "--permission",
-    "permissions",
+    "given",
     multiple=True,
     metavar="ACTION[=SCOPE]",
     help="Instead of a role, as in Grafana: reports:read=reports:id:4. Without a scope: for all "
@@ -119,14 +119,14 @@ def token() -> None:
 def create_token(
     name: str,
     role: str | None,
-    permissions: Sequence[str],
+    given: Sequence[str],
     org_id: int | None,
     expires: str | None,
 ) -> None:
     """Make a token called NAME and print it; it cannot be shown again."""
-    if bool(role) == bool(permissions):
+    if bool(role) == bool(given):
         raise click.UsageError("Give either --role or at least one --permission.")
-    allowed = _permissions(permissions) if permissions else None
+    allowed = _permissions(given) if given else None
     until = dt.datetime.now(dt.UTC) + _duration(expires) if expires else None
     settings = _settings("database_url")
     with _database(settings) as conn:
@@ -137,6 +137,14 @@ def create_token(
             role=role,
             permissions=allowed,
             expires_at=until,
+        )
+        audit.note(
+            conn,
+            _actor(),
+            "reports.tokens:create",
+            org_id=made.org_id,
+            token_id=made.id,
+            token=made.name,
         )
     click.echo(secret)
     click.echo(f"Token {made.id} of organisation {made.org_id}. Keep it: {_end(made)}.", err=True)
@@ -167,8 +175,12 @@ def list_tokens() -> None:
 def revoke_token(token_id: int) -> None:
     """Make the token with this ID useless, at once and for good."""
     with _database(_settings("database_url")) as conn:
-        if not tokens.revoke(conn, token_id):
+        revoked = tokens.revoke(conn, token_id)
+        if revoked is None:
             raise Fault(f"There is no token {token_id} that still works.")
+        audit.note(
+            conn, _actor(), "reports.tokens:revoke", org_id=revoked.org_id, token_id=token_id
+        )
     click.echo(f"Token {token_id} is revoked.")
 
 
@@ -217,8 +229,24 @@ def resolve(delivery_id: int, *, sent: bool, again: bool) -> None:
         if resolved is None:
             now = deliveries.get(conn, delivery_id) or entry
             raise Fault(f"Delivery {delivery_id} is not unknown (any more) but {now.state}.")
+        run = runs.get(conn, entry.run_id)
+        if run is not None:
+            audit.note(
+                conn,
+                _actor(),
+                "deliveries:resolve",
+                org_id=run.org_id,
+                report_id=run.report_id,
+                run_id=run.id,
+                delivery_id=delivery_id,
+                verdict=verdict,
+            )
     done = "is sent again" if again else "counts as sent"
     click.echo(f"The mail to {entry.recipient} {done}; run {entry.run_id} is {resolved.run_state}.")
+
+
+def _actor() -> Actor:
+    return Actor(who=f"terminal:{_user()}", name=_user())
 
 
 def _user() -> str:
@@ -335,15 +363,9 @@ def _permissions(texts: Iterable[str]) -> dict[str, list[str]]:
     allowed: dict[str, list[str]] = {}
     for text in texts:
         action, sign, scope = text.partition("=")
-        if action not in permissions.ACTIONS:
-            raise click.BadParameter(f"{action!r} is none of {', '.join(permissions.ACTIONS)}.")
-        if sign and not permissions.SCOPE.fullmatch(scope):
-            raise click.BadParameter(f"{scope!r} is not a scope such as reports:* or reports:id:4.")
-        scopes = allowed.setdefault(action, [])
-        if action in permissions.SCOPED_ACTIONS:
-            scopes.append(scope or EVERY_REPORT)
-        elif sign:
-            raise click.BadParameter(f"{action} concerns no single report and takes no scope.")
+        if fault := permissions.fault(action, [scope] if sign else []):
+            raise click.BadParameter(fault)
+        allowed.setdefault(action, []).append(scope or permissions.least_scope(action))
     return allowed
 
 
