@@ -33,7 +33,7 @@ AUTHORITIES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
 #: Where the page's boot data tell of the user; up to the end, since only a parser finds its own.
 BOOT_USER = re.compile(
-    r"\bgrafanaBootData\s*=\s*\{.*?[\s{,][\"']?user[\"']?\s*:\s*(\{.*)", re.DOTALL
+    r"\bgrafanaBootData\s*=\s*\{(?:.*?[\s{,])??[\"']?user[\"']?\s*:\s*(\{.*)", re.DOTALL
 )
 
 

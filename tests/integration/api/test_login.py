@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import base64
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,8 @@ from flask import Flask
 from api.app import create_app
 from api.grafana_login import who_is
 from api.identity import by_role
-from shared.grafana import Credentials
+from deploy.local.grafana.server import StandIn
+from shared.grafana import CallerUnknown, Credentials, ForeignToken, Grafana
 from shared.settings import Settings
 from tests.integration.api.fakes import Caller, FakeGrafana, Person, report_body
 
@@ -213,3 +215,63 @@ def test_a_role_may_be_given_more_by_a_setting(
     bob = Caller(open_app.test_client(), "Basic bob")
     assert bob("GET", "/api/reports")[0] == 200
     assert bob("POST", "/api/reports", report_body())[0] == 403
+
+
+@pytest.fixture(scope="module", params=["legacy", "scenes"])
+def real(request: pytest.FixtureRequest) -> Iterator[tuple[StandIn, Grafana]]:
+    """The stand-in, which answers as real Grafanas were seen to, and our client."""
+    with StandIn(frontend=request.param) as running:
+        client = Grafana(Settings(grafana_url=running.url, grafana_token=running.token), timeout=10)
+        with client:
+            yield running, client
+
+
+def basic(login: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{login}:{password}".encode()).decode()
+
+
+@pytest.mark.parametrize(
+    ("label", "org_id", "who", "may"),
+    [
+        ("viewer", 1, "service-account:2", False),
+        ("editor", 1, "service-account:3", False),
+        ("admin", 1, "service-account:4", True),
+        ("other_org", 2, "service-account:6", False),
+        ("vera", 1, "user:5", False),
+        ("admin user", 1, "user:1", True),
+    ],
+)
+def test_each_kind_of_caller_is_told_by_grafanas_own_answers(
+    real: tuple[StandIn, Grafana], label: str, org_id: int, who: str, may: bool
+) -> None:
+    running, client = real
+    shown = {"vera": basic("vera", "vera"), "admin user": basic("admin", "admin")}
+    authorization = shown.get(label) or f"Bearer {running.tokens[label]}"
+    asker = client.as_caller(Credentials(authorization=authorization))
+    found = who_is(asker, None, by_role(Settings()))
+    assert (found.who, found.org_id, found.may_all("reports:read")) == (who, org_id, may)
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    ["Bearer glsa_x", basic("vera", "wrong"), "Basic !", "Bearer expired", "Bearer revoked"],
+)
+def test_whom_grafana_does_not_know_is_unknown(
+    real: tuple[StandIn, Grafana], authorization: str
+) -> None:
+    running, client = real
+    scheme, _, secret = authorization.partition(" ")
+    shown = f"{scheme} {running.tokens.get(secret, secret)}"
+    with pytest.raises(CallerUnknown):
+        who_is(client.as_caller(Credentials(authorization=shown)), None, by_role(Settings()))
+
+
+def test_a_token_of_another_org_than_the_settings_say_is_not_used(
+    real: tuple[StandIn, Grafana],
+) -> None:
+    running, _ = real
+    wrong = ((2, running.tokens["viewer"]), (3, running.tokens["other_org"]))
+    with Grafana(Settings(grafana_url=running.url, grafana_tokens=wrong), timeout=10) as client:
+        for org_id, there in ((2, 1), (3, 2)):
+            with pytest.raises(ForeignToken, match=f"organisation {org_id} is one of .* {there} "):
+                client.of_org(org_id)

@@ -19,8 +19,8 @@ from pypdf import PdfReader
 
 from deploy.local.grafana.app import Frontend
 from deploy.local.grafana.server import StandIn
-from shared.errors import GrafanaAway
-from shared.grafana import Grafana
+from shared.errors import DashboardNotFound, GrafanaAway, SettingsError
+from shared.grafana import ForeignToken, Grafana
 from shared.semaphore import Semaphore
 from shared.settings import Settings
 from tests.integration.workers.capture.lingering import Lingering
@@ -357,3 +357,38 @@ def test_two_workers_together_keep_the_cap_on_a_grafanas_queries(
     assert grafana.requests.peak_queries == 3
     waited = [query.waited for captured in both for query in captured.verdict.queries]
     assert max(waited) >= 150
+
+
+def test_each_organisation_is_captured_with_its_own_token_and_its_own_pages(
+    grafana: StandIn, program: Path
+) -> None:
+    """Only the token of organisation 2 comes, and what it may not see is not shown."""
+    theirs = grafana.tokens["other_org"]
+    browser = Browser(settings(grafana, grafana_tokens=((2, theirs),)), program)
+    try:
+        capture(browser, "shop")
+        ours = page_of(browser)
+        grafana.requests.clear()
+        with pytest.raises(DashboardNotFound):
+            capture(browser, "shop", org_id=2)
+        shown = {
+            request.headers["authorization"]
+            for request in grafana.requests
+            if "authorization" in request.headers
+        }
+        assert shown == {f"Bearer {theirs}"}
+        capture(browser, "shop")
+        assert all(warm is ours or key[0] != 1 for key, warm in browser._warm.items())
+    finally:
+        browser.close()
+
+
+def test_a_token_of_another_organisation_shows_nothing(grafana: StandIn, program: Path) -> None:
+    browser = Browser(settings(grafana, grafana_tokens=((2, grafana.token),)), program)
+    try:
+        with pytest.raises(ForeignToken, match="organisation 2 is one of organisation 1"):
+            capture(browser, "shop", org_id=2)
+        with pytest.raises(SettingsError, match="no service account token of organisation 3"):
+            capture(browser, "shop", org_id=3)
+    finally:
+        browser.close()
