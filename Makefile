@@ -69,6 +69,10 @@ bench-burst: .venv/ready-test browser ## Drain reports that are due in the same 
 chaos: .venv/ready-test browser ## Kill and cut at random, then count the mails (ARGS="--seconds 600 --seed 7")
 	@exec $(BIN)/python -m tests.chaos $(ARGS)
 
+.PHONY: fuzz
+fuzz: .venv/ready-test ## Throw made-up requests at the API (ARGS="--requests 10000 --seed 7")
+	@exec $(BIN)/python -m tests.fuzz $(ARGS)
+
 .PHONY: clean
 clean: ## Delete .venv, results and caches
 	rm -rf .venv var build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis \

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
 
 import pytest
-from flask import Flask
 
 from api.app import BLUEPRINTS, create_app
 from api.blueprint import Blueprint
@@ -152,22 +150,3 @@ def test_an_app_with_a_route_that_declares_nothing_is_not_made(
     monkeypatch.setattr("api.app.BLUEPRINTS", (*BLUEPRINTS, forgetful))
     with pytest.raises(TypeError, match=r"forgetful\.get_forgotten"):
         create_app(settings, pool=pool, bell=bell, grafana=grafana, waiter=waiter)
-
-
-def test_the_tables_above_name_every_route(app: Flask):
-    here = {(method, _pattern(path)) for method, path, *_ in [*ROUTES, *OPEN]}
-    there = {
-        (method, re.sub(r"<(id64:)?\w+>", "_", rule.rule))
-        for rule in app.url_map.iter_rules()
-        if rule.rule.startswith("/api/reports")
-        for method in rule.methods - {"HEAD"}
-    }
-    # What a run needs depends on the run: see test_runs.py and test_deliveries.py. A link from a
-    # mail needs no token: see test_downloads.py.
-    here.add(("GET", "/api/reports/documents/_"))
-    assert {route for route in there if "/runs/" not in route[1]} == here
-
-
-def _pattern(path: str) -> str:
-    """The route of an address, its parameters shown as `_`."""
-    return re.sub(r"\?.*|", "", path).replace("/1", "/_").replace("dashboards/x", "dashboards/_")

@@ -97,7 +97,7 @@ def test_it_serves_logs_in_one_form_and_ends_when_told(server: Server, pool: db.
         assert broken.status_code == 503
         assert "BROADSHEET_GRAFANA_URL" in broken.json()["message"]
     assert server.stop() == 0
-    assert {"report.created", "api.failed"} <= {line["event"] for line in server.lines}
+    assert {"audit", "api.failed"} <= {line["event"] for line in server.lines}
     assert {line["process"] for line in server.lines} == {"api"}
     assert "token-of-grafana" not in str(server.lines)
     assert secret not in str(server.lines)

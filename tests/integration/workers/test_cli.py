@@ -129,10 +129,11 @@ def test_permissions_take_the_place_of_a_role(broadsheet: Command, database_url:
     assert token is not None
     assert token.permissions == {
         "reports:read": ["reports:id:4", "reports:id:5"],
-        "reports:create": [],
+        # As Grafana shows what has no scope.
+        "reports:create": [""],
         # Without a scope, what concerns reports concerns all of them.
         "reports:send": ["reports:*"],
-        "reports.settings:read": [],
+        "reports.settings:read": [""],
     }
 
 
