@@ -26,7 +26,7 @@ DEFAULT_PAGE = 50
 
 @blp.route("", methods=["GET"])
 @needs(auth.AUDIT_READ)
-@blp.arguments(paging.PageQuery, location="query")
+@blp.arguments(paging.OwnQuery, location="query")
 @blp.answers(200, schemas.AuditRecord(many=True), headers=paging.HEADERS)
 def list_audit(query: dict[str, Any]) -> Response:
     """List what was done, the latest first, 50 a page."""

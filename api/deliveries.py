@@ -15,7 +15,7 @@ from api.blueprint import Blueprint
 from api.errors import invalid
 from api.services import services, transaction
 from api.times import shown
-from shared import deliveries, queue, resolutions, runs
+from shared import deliveries, mail_server, queue, resolutions, runs
 from shared.db import Connection
 from shared.deliveries import Delivery, Undelivered
 from shared.resolutions import Resolution, Resolver
@@ -53,7 +53,8 @@ def list_deliveries(query: dict[str, Any]) -> Response:
             offset=paging.offset(query, DEFAULT_PAGE),
         )
         total = deliveries.count(conn, state, org_id=org_id, report_ids=readable)
-    response = jsonify([_undelivered(item) for item in found])
+        waits = mail_server.why_waiting(conn, services().settings)
+    response = jsonify([_undelivered(item, waits) for item in found])
     return paging.headed(response, total, query, DEFAULT_PAGE)
 
 
@@ -110,15 +111,23 @@ def _state(conn: Connection, entry: Delivery) -> str:
 def mails_of_run(conn: Connection, run_id: int) -> list[dict[str, Any]]:
     """Return the deliveries of a run, as its history shows them."""
     decided = resolutions.of_run(conn, run_id)
-    return [_mail(item, decided.get(item.id, ())) for item in deliveries.of_run(conn, run_id)]
+    waits = mail_server.why_waiting(conn, services().settings)
+    return [
+        _mail(item, decided.get(item.id, ()), waits) for item in deliveries.of_run(conn, run_id)
+    ]
 
 
-def _mail(delivery: Delivery, decided: Sequence[Resolution]) -> dict[str, Any]:
+def _cause(delivery: Delivery, waits: str | None) -> str | None:
+    """Return the mail's own cause; where it was never tried, what is amiss with the server."""
+    return delivery.cause or (waits if delivery.state == deliveries.PENDING else None)
+
+
+def _mail(delivery: Delivery, decided: Sequence[Resolution], waits: str | None) -> dict[str, Any]:
     return {
         "id": delivery.id,
         "recipient": delivery.recipient,
         "state": delivery.state,
-        "cause": delivery.cause,
+        "cause": _cause(delivery, waits),
         "attempts": delivery.attempts,
         "attached": delivery.attached,
         "messageId": delivery.message_id,
@@ -140,7 +149,7 @@ def _mail(delivery: Delivery, decided: Sequence[Resolution]) -> dict[str, Any]:
     }
 
 
-def _undelivered(item: Undelivered) -> dict[str, Any]:
+def _undelivered(item: Undelivered, waits: str | None) -> dict[str, Any]:
     delivery = item.delivery
     return {
         "id": delivery.id,
@@ -149,7 +158,7 @@ def _undelivered(item: Undelivered) -> dict[str, Any]:
         "name": item.name,
         "recipient": delivery.recipient,
         "state": delivery.state,
-        "cause": delivery.cause,
+        "cause": _cause(delivery, waits),
         "attempts": delivery.attempts,
         "messageId": delivery.message_id,
         "created": shown(delivery.created_at),

@@ -17,7 +17,7 @@ from api.audit import noted
 from api.auth import SEND, identity
 from api.errors import invalid
 from api.services import services, transaction
-from shared import admission, runs
+from shared import admission, deliveries, runs
 from shared.db import Connection
 from shared.queue import announce
 from shared.runs import NewRun, Run
@@ -114,9 +114,26 @@ def _followed(store: Callable[[], tuple[int, list[Ring]]]) -> Run | Response:
     if _is_active(run):
         return _pointer(504, run_id, f"Run {run_id} has not ended after {timeout:g} s; it goes on")
     if run is None or run.state not in ("sent", "partial"):
-        cause = run.cause if run else "Its record was deleted."
-        raise InternalServerError(f"Run {run_id} failed: {cause}")
+        raise InternalServerError(_failed(run_id, run))
     return run
+
+
+def _failed(run_id: int, run: Run | None) -> str:
+    """Say why nobody got it; and where that is not known, that repeating the call may double it."""
+    if run is None:
+        return f"Run {run_id} failed: Its record was deleted."
+    with transaction() as conn:
+        ledger = deliveries.of_run(conn, run_id)
+    unknown = sum(delivery.state == deliveries.UNKNOWN for delivery in ledger)
+    if not unknown:
+        return f"Run {run_id} failed: {run.cause}"
+    whose = "its mail" if len(ledger) == 1 else f"{unknown} of its {len(ledger)} mails"
+    return (
+        f"Run {run_id}: it is not known whether {whose} arrived, so asking again may send the "
+        f"report twice. Ask the recipients, then decide: POST /api/reports/runs/{run_id}/"
+        "deliveries/:id/resolve, with the ids of GET /api/reports/deliveries (or the commands "
+        f"`broadsheet deliveries` and `broadsheet resolve`). {run.cause}"
+    )
 
 
 def _stored(make: Make) -> tuple[int, list[Ring]]:

@@ -46,6 +46,12 @@ SELECT state, count(*) AS n FROM run
    AND finished_at > statement_timestamp() - interval '1 day'
  GROUP BY state
 """
+#: The last condition is what its index is for, and follows from the others.
+UNSENT = """
+SELECT count(*) AS n, coalesce(extract(epoch FROM statement_timestamp() - min(since)), 0)
+       ::float8 AS age
+  FROM delivery WHERE state IN ('pending', 'sending', 'dot', 'retry') AND state <> 'sent'
+"""
 UNKNOWN = "SELECT count(*) AS n FROM delivery WHERE state = 'unknown'"
 
 
@@ -101,6 +107,13 @@ def _collected(conn: Connection) -> Iterator[Metric]:
     for state in ("failed", "partial", "missed", "skipped"):
         not_sent.add_metric([state], found.get(state, 0))
     yield not_sent
+    unsent = _row(conn, UNSENT)
+    yield _gauge("deliveries_open", "Mails that are to go out and have not yet.", unsent["n"])
+    yield _gauge(
+        "deliveries_oldest_open_seconds",
+        "How long the oldest of them could have gone out. Does the mail server hang?",
+        unsent["age"],
+    )
     yield _gauge(
         "deliveries_unknown",
         "Mails of which nobody knows whether they arrived; a person has to resolve them.",

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from flask import Response, request
-from marshmallow import ValidationError, validate, validates_schema
+from marshmallow import ValidationError, pre_load, validate, validates_schema
 
 from api.fields import Body, Choice, QueryWhole, Text
 from shared import deliveries, reports, runs
@@ -57,7 +57,22 @@ class ReportQuery(PageQuery):
     )
 
 
-class DeliveryQuery(PageQuery):
+class OwnQuery(PageQuery):
+    """A list of our own: a name that it does not know is a mistake, most often of spelling.
+
+    Lists that Grafana has as well pass over such names, as it does.
+    """
+
+    @pre_load
+    def _known(self, data: Mapping[str, Any], **_: Any) -> Mapping[str, Any]:
+        unknown = [name for name in data if name not in self.fields]
+        if unknown:
+            known = ", ".join(self.fields)
+            raise ValidationError({unknown[0]: [f"is no parameter of this list ({known})"]})
+        return data
+
+
+class DeliveryQuery(OwnQuery):
     """Which deliveries: those in one state, but for `sent`."""
 
     state = Choice(
@@ -66,7 +81,7 @@ class DeliveryQuery(PageQuery):
     )
 
 
-class RunQuery(PageQuery):
+class RunQuery(OwnQuery):
     """Which runs of a report."""
 
     state = Choice(*runs.STATES)

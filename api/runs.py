@@ -201,6 +201,7 @@ def _summary(run: Run) -> dict[str, Any]:
         "cause": run.cause,
         "complete": run.complete,
         "scheduledFor": shown(run.scheduled_for),
+        "notBefore": shown(_waits_until(run)),
         "created": shown(run.created_at),
         "started": shown(run.started_at),
         "rendered": shown(run.rendered_at),
@@ -213,6 +214,13 @@ def _summary(run: Run) -> dict[str, Any]:
         },
         "href": f"/api/reports/runs/{run.id}",
     }
+
+
+def _waits_until(run: Run) -> dt.datetime | None:
+    """Return when a run may begin whose report spreads its slots; None: at once, or it has."""
+    # Of one that may begin at once the two are the same moment, but for what storing it takes.
+    spread = run.not_before - run.created_at > dt.timedelta(seconds=1)
+    return run.not_before if spread and run.state == "queued" else None
 
 
 def _rendering(run: Run) -> int | None:

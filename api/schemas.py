@@ -646,11 +646,15 @@ class AuditRecord(Body):
     detail = fields.Dict()
 
 
+#: Mail programs break long links in two.
+CUT_OFF = {"required": "is missing from this link; open or copy it as a whole, as the mail has it"}
+
+
 class LinkQuery(Body):
     """What a download link has besides the document's id; nothing of it can be changed."""
 
-    expires = QueryWhole(low=0, required=True)
-    signature = Text(required=True, longest=200)
+    expires = QueryWhole(low=0, required=True, error_messages=CUT_OFF)
+    signature = Text(required=True, longest=200, error_messages=CUT_OFF)
 
 
 class RunDocument(Body):
@@ -693,6 +697,12 @@ class Run(Body):
         }
     )
     scheduled_for = Instant(required=True)
+    not_before = Instant(
+        metadata={
+            "description": "Where the report spreads its slots (`spreadSeconds`): when the run "
+            "may begin. Null for others, and once it has begun."
+        }
+    )
     created = Instant(required=True)
     started = Instant()
     rendered = Instant()

@@ -34,7 +34,7 @@ DEFAULT_PAGE = 50
 
 @blp.route("", methods=["GET"])
 @needs(auth.TOKENS_READ)
-@blp.arguments(paging.PageQuery, location="query")
+@blp.arguments(paging.OwnQuery, location="query")
 @blp.answers(200, schemas.Token(many=True), headers=paging.HEADERS)
 def list_tokens(query: dict[str, Any]) -> Response:
     """List the organisation's tokens, also those that no longer work; none shows its secret."""

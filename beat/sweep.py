@@ -30,7 +30,9 @@ def ring_again(pool: Pool, bell: Bell) -> int:
     if bell.forgot():
         with db.transaction(pool) as conn:
             lost = tasks.ring_all(conn)
-        logger.warning("bell.broker_lost_all", tasks=lost)
+        # With nothing to be rung for, it is a broker that starts, and no news.
+        say = logger.warning if lost else logger.info
+        say("bell.broker_lost_all", tasks=lost)
     with db.transaction(pool) as conn:
         unheard = [ring for kind in tasks.KINDS for ring in tasks.take_unheard(conn, kind)]
     if not unheard:

@@ -205,6 +205,14 @@ RETURNING id
 """
 
 
+def is_wanted(conn: Connection, capture_id: int) -> bool:
+    """Say whether a run waits for the capture. Locks nothing: another may join at any moment."""
+    row = conn.execute(
+        f"SELECT {NOBODYS} AS nobodys FROM capture WHERE id = %s", [capture_id]
+    ).fetchone()
+    return row is not None and not row["nobodys"]
+
+
 def fail_unwanted(conn: Connection) -> int:
     """End the captures that no worker has and whose runs have all ended; return how many.
 

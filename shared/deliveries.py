@@ -98,6 +98,17 @@ def held(conn: Connection, delivery_id: int, cause: str) -> None:
     )
 
 
+def slow(conn: Connection, delivery_id: int, cause: str) -> None:
+    """Say why a mail that is being handed over has not ended; its state stays as it is.
+
+    The row alone is locked, for a moment: another thread has the mail under way.
+    """
+    conn.execute(
+        "UPDATE delivery SET cause = %s WHERE id = %s AND state IN ('sending', 'dot')",
+        [cause, delivery_id],
+    )
+
+
 def start(conn: Connection, delivery_id: int, attempt: int) -> bool:
     """Pending | retry | sending → sending; False in any other state."""
     cursor = conn.execute(
@@ -155,14 +166,26 @@ def finish(
     )
 
 
+def attempt_under_way(conn: Connection, delivery_id: int) -> int | None:
+    """Return the number of the attempt that was begun and has not ended; None: none was."""
+    delivery = get(conn, delivery_id)
+    begun = delivery is not None and delivery.state in (SENDING, DOT)
+    return delivery.attempts if delivery and begun else None
+
+
 def over(conn: Connection, delivery_id: int) -> bool:
     """Say whether the mail has been tried for as long as a report is worth sending."""
+    return age(conn, delivery_id) > LIFETIME
+
+
+def age(conn: Connection, delivery_id: int) -> float:
+    """Return for how many seconds the mail has been tried, by the database's clock."""
     row = conn.execute(
-        "SELECT since < statement_timestamp() - make_interval(secs => %s) AS over "
+        "SELECT extract(epoch FROM clock_timestamp() - since)::float8 AS age "
         "FROM delivery WHERE id = %s",
-        [LIFETIME, delivery_id],
+        [delivery_id],
     ).fetchone()
-    return bool(row and row["over"])
+    return float(row["age"]) if row else 0.0
 
 
 def settle_run(conn: Connection, run_id: int) -> str | None:

@@ -60,6 +60,9 @@ def configure(settings: Settings, *, process: str) -> None:
     # httpx logs every request with its URL at INFO: too much, and it names dashboards.
     for chatty in ("httpx", "httpcore", "kombu", "amqp", "fontTools", "asyncio"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    # While pictures are made smaller: it copies the colour profile that the pictures of a PDF share
+    # once for each, a few hundred bytes, and warns that there are then more objects than before.
+    logging.getLogger("pypdf._writer").setLevel(logging.ERROR)
 
 
 def get(name: str) -> structlog.stdlib.BoundLogger:

@@ -140,6 +140,12 @@ class MailServer:
         """It said how large a mail it takes."""
         return replace(self, size_limit=limit)
 
+    def reason(self, now: dt.datetime) -> str | None:
+        """Return why mails wait for it, from its first failure on; None: it is well."""
+        if self.failures:
+            return self.cause
+        return THROTTLED if self.quiet_until and now < self.quiet_until else None
+
     def told(self, now: dt.datetime) -> str:
         """Return a sentence on its condition for an operator; empty: all is well."""
         condition = self.condition(now)
@@ -185,6 +191,11 @@ def find(conn: Connection) -> list[MailServer]:
     """Return all servers that mailers have told of, also those of earlier settings."""
     rows = conn.execute(f"SELECT {COLUMNS} FROM mail_server ORDER BY name")
     return [MailServer(**row) for row in rows]
+
+
+def why_waiting(conn: Connection, settings: Settings) -> str | None:
+    """Return why mails that nobody has tried yet may be waiting; None: the server is well."""
+    return get(conn, name_of(settings)).reason(db.clock(conn))
 
 
 def change(

@@ -241,11 +241,13 @@ def rendering_among(conn: Connection, report_ids: Sequence[int]) -> set[int]:
     """Return those of `report_ids` whose previous scheduled run is not rendered yet.
 
     A run that only waits for a mail server or for one recipient does not count: it would hold
-    the report back from everybody else for as long as the mail is tried.
+    the report back from everybody else for as long as the mail is tried. Nor does one that may
+    not begin yet, because its report spreads its slots: nothing is behind, and an edit that moves
+    the next slot nearer would otherwise cost it.
     """
     rows = conn.execute(
         "SELECT DISTINCT report_id FROM run WHERE report_id = ANY(%s) AND kind = 'schedule' "
-        "AND state IN ('queued', 'rendering')",
+        "AND (state = 'rendering' OR (state = 'queued' AND not_before <= statement_timestamp()))",
         [list(report_ids)],
     )
     return {row["report_id"] for row in rows}

@@ -74,11 +74,14 @@ def abandoned(conn: Connection, claim: Claim, *, max_attempts: int) -> str:
 
     Mail is limited by its age, not by attempts: most of those were refusals of a mail server.
     """
-    cause = f"The worker that had it ({claim.owner}) stopped in attempt {claim.attempt}."
+    attempt: int | None = claim.attempt
     if claim.delivery_id is not None:
         over = deliveries.over(conn, claim.delivery_id)
+        attempt = deliveries.attempt_under_way(conn, claim.delivery_id)
     else:
         over = claim.attempt >= max_attempts
+    when = f" in attempt {attempt}" if attempt else ""
+    cause = f"The worker that had it ({claim.owner}) stopped{when}."
     return give_up(conn, claim, cause) if over else try_again(conn, claim, cause, after=0)
 
 

@@ -29,6 +29,8 @@ WORD = re.compile(r"[!-~]+")
 ORG_ID = re.compile(r"[1-9]\d{0,8}", re.ASCII)
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 HEADER_VALUE = re.compile(r"[!-~]([ -~]*[!-~])?")
+#: How much a misspelt name has in common with the one that was meant, besides the prefix.
+CLOSE = 0.85
 #: A mail every hundred seconds.
 SLOWEST = 0.01
 #: Of a key that nobody can guess.
@@ -213,8 +215,8 @@ def _unknown(environ: Mapping[str, str], names: set[str]) -> list[str]:
         bare = variable.removesuffix("_FILE")
         if not variable.startswith(PREFIX) or variable in known or bare in known:
             continue
-        near = difflib.get_close_matches(variable, known, n=1)
-        hint = f"; did you mean {near[0]}?" if near else "."
+        near = difflib.get_close_matches(variable, known, n=1, cutoff=CLOSE)
+        hint = f"; did you mean {near[0]}?" if near else ". Unset it; README lists what there is."
         faults.append(f"{variable} is not a setting of Broadsheet{hint}")
     return faults
 
@@ -222,10 +224,19 @@ def _unknown(environ: Mapping[str, str], names: set[str]) -> list[str]:
 def _sentences(exc: EnvError) -> list[str]:
     messages = getattr(exc, "error_messages", None) or {"": [str(exc)]}
     return [
-        f"{variable}: {str(message).rstrip('.')}."
+        f"{variable}: {_plain(str(message))}."
         for variable, texts in messages.items()
         for message in texts
     ]
+
+
+def _plain(message: str) -> str:
+    """Return the sentence of environs or marshmallow in the words of ours."""
+    text = message.rstrip(".").replace("Not a valid", "must be a")
+    text = text.replace("must be a integer", "must be a whole number")
+    text = text.replace("greater than or equal to", "at least")
+    text = text.replace("less than or equal to", "at most")
+    return text[:1].lower() + text[1:]
 
 
 def _url(env: FileAwareEnv, variable: str, default: Any) -> str:

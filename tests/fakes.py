@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import io
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -11,7 +12,7 @@ from pypdf import PdfWriter
 from pypdf.generic import DictionaryObject, NameObject
 
 from shared.tasks import Ring
-from workers.capture.request import Captured, CaptureRequest, Facts, Table
+from workers.capture.request import Captured, CaptureRequest, Facts, InVain, Table
 from workers.capture.verdict import Panel, Verdict
 from workers.mail import Accepted, Attachment
 from workers.messages import Letter
@@ -73,10 +74,14 @@ class FakeRenderer:
         self.faults: list[Exception] = []
         self.panels: tuple[Panel, ...] = (Panel(key="p", title="CPU", type="stat", state="ok"),)
         self.meanwhile: Callable[[], None] = lambda: None
+        #: How long to go on for, in seconds, if it is not in vain.
+        self.patience = 0.0
 
-    def __call__(self, request: CaptureRequest) -> Captured:
+    def __call__(self, request: CaptureRequest, in_vain: threading.Event) -> Captured:
         self.requests.append(request)
         self.meanwhile()
+        if self.patience and in_vain.wait(self.patience):
+            raise InVain
         if self.faults:
             raise self.faults.pop(0)
         return Captured(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from typing import Any
 
 import celery
@@ -56,9 +57,9 @@ class Hand:
             )
         return self._deps
 
-    def capture(self, request: CaptureRequest) -> Captured:
+    def capture(self, request: CaptureRequest, in_vain: threading.Event) -> Captured:
         """Capture with the warm browser; raises like `Browser.capture`, and `BrowserMissing`."""
-        return self._warm().capture(request)
+        return self._warm().capture(request, in_vain)
 
     def print(self, html: str, *, tagged: bool = False) -> bytes:
         """Print with the warm browser; raises like `Browser.print`, and `BrowserMissing`."""

@@ -212,13 +212,14 @@ def list_deliveries(state: str, limit: int) -> None:
 
 
 @main.command()
-@click.argument("delivery_id", metavar="DELIVERY", type=click.IntRange(min=1))
+@click.argument("delivery", metavar="DELIVERY")
 @click.option("--sent", is_flag=True, help="It arrived.")
 @click.option("--again", is_flag=True, help="Send it once more, the same mail.")
-def resolve(delivery_id: int, *, sent: bool, again: bool) -> None:
+def resolve(delivery: str, *, sent: bool, again: bool) -> None:
     """Settle an unknown DELIVERY, once its recipient was asked. It is noted who did."""
     if sent == again:
         raise click.UsageError("Give either --sent or --again.")
+    delivery_id = _delivery_id(delivery)
     verdict = resolutions.AGAIN if again else resolutions.SENT
     with _database(_settings("database_url")) as conn:
         entry = deliveries.get(conn, delivery_id)
@@ -247,6 +248,14 @@ def resolve(delivery_id: int, *, sent: bool, again: bool) -> None:
 
 def _actor() -> Actor:
     return Actor(who=f"terminal:{_user()}", name=_user())
+
+
+def _delivery_id(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:20]) < 2**63):
+        raise click.BadParameter(
+            f"DELIVERY wants a number from the column ID of `broadsheet deliveries`, not {text!r}."
+        )
+    return int(text)
 
 
 def _user() -> str:

@@ -19,12 +19,15 @@ from shared.grafana import Grafana
 from shared.queue import make_celery
 from shared.settings import Settings
 from workers import chromium, fontconfig
+from workers.capture.browser import Browser
 from workers.mail import Mailer
 
 logger = log.get(__name__)
 
 #: Seconds for one answer of anything. An operator waits here; a worker would be more patient.
 PATIENCE = 10.0
+#: Seconds for a browser to start and print a page, on a busy machine.
+STARTING = 60.0
 #: What a capture needs of Grafana; the role Viewer has both.
 RIGHTS = ("dashboards:read", "datasources:query")
 #: A sign that the token could do more than a reader's.
@@ -131,7 +134,31 @@ def _kept_waiting(settings: Settings) -> str:
         return ""
 
 
+#: What is printed to see whether that works; it needs no Grafana.
+PAGE = "<!doctype html><title>Broadsheet</title><p>A page.</p>"
+
+
 def _browser(settings: Settings, environ: Mapping[str, str]) -> str:
     program = chromium.find(settings.chromium, environ)
+    browser = Browser(
+        # It is pinned to the address of a Grafana, whether there is one or not.
+        dataclasses.replace(
+            settings,
+            grafana_url=settings.grafana_url or "http://localhost",
+            grafana_token=settings.grafana_token or "none",
+        ),
+        program.path,
+        print_timeout=STARTING,
+    )
+    try:
+        printed = browser.print(PAGE)
+    except BroadsheetError as exc:
+        raise Amiss(
+            f"{program.version} ({program.path}) is there, but does not print a page: {exc.message}"
+        ) from exc
+    finally:
+        browser.close()
+    if not printed.startswith(b"%PDF"):
+        raise Amiss(f"{program.version} ({program.path}) prints something that is no PDF.")
     advice = fontconfig.advice(fontconfig.languages(environ))
-    return f"{program.version} starts, from {program.path}. {advice}".strip()
+    return f"{program.version} starts and prints, from {program.path}. {advice}".strip()

@@ -96,6 +96,9 @@ def refused(pool: Pool, settings: Settings, error: MailRefused) -> None:
     if after.configuration and not before.configuration:
         # Once, not per mail: it is one fault, and a person has to mend it.
         logger.error("mail_server.configuration", server=name, cause=error.message)
+    elif after.failures == 1:
+        # The first one, so that a server that hangs is heard of at once and not with the fifth.
+        logger.warning("mail_server.failed", server=name, cause=error.message)
     if after.openings > before.openings:
         until = after.open_until.isoformat() if after.open_until else ""
         logger.warning(

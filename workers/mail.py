@@ -41,6 +41,10 @@ from workers.messages import LOGO, Letter, header_text
 #: before that is how mails come twice.
 REPLY_TIMEOUT = 600.0
 
+#: What is waited for each answer until a mail can begin: greeting, TLS, sign-in. One that hangs
+#: is then told of well within a minute; once it has greeted us it has more time.
+GREETING = 20.0
+
 #: A connection is given back after so many mails: servers and balancers count on it.
 MAILS_PER_CONNECTION = 100
 
@@ -238,6 +242,12 @@ class Mailer:
             # Neither yes nor no.
             self._connection.drop()
             raise MailUnknown
+
+    @property
+    def phase(self) -> str:
+        """How far the mail under way has come, for whoever watches from another thread."""
+        client = self._connection.host
+        return client.phase if client else "connect"
 
     @contextlib.contextmanager
     def reserved(self) -> Iterator[None]:
@@ -652,6 +662,9 @@ class _Connection(flask_mail.Connection):
                 raise
             raise fault from exc
         client.phase = "ready"
+        client.timeout = self._timeout
+        assert client.sock is not None  # noqa: S101 - it has just answered
+        client.sock.settimeout(self._timeout)
         return client
 
     def _open(self) -> _Client:
@@ -660,7 +673,7 @@ class _Connection(flask_mail.Connection):
             "port": self.mail.port,
             # Given so that smtplib does not ask the resolver for this machine's name.
             "local_hostname": "localhost",
-            "timeout": self._timeout,
+            "timeout": min(GREETING, self._timeout),
         }
         if self.mail.use_ssl:
             client: _Client = _TLSClient(**arguments, context=ssl.create_default_context())

@@ -8,9 +8,11 @@ or given up in `_setback`, the only place that decides so.
 
 from __future__ import annotations
 
+import contextvars
 import datetime as dt
 import json
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -45,7 +47,7 @@ from shared.spec import FAIL, CaptureSpec
 from shared.tasks import Claim, Ring
 from workers import assemble as assembly
 from workers import gate, letters, messages, retry, shrink
-from workers.capture.request import Captured, CaptureRequest, Mark, Table
+from workers.capture.request import Captured, CaptureRequest, InVain, Mark, Table
 from workers.capture.verdict import Verdict
 from workers.csv_files import csv_file
 from workers.heartbeat import beating
@@ -62,7 +64,8 @@ from workers.messages import Letter, Letters, Links, Sheet
 
 logger = log.get(__name__)
 
-Renderer = Callable[[CaptureRequest], Captured]
+#: The event says that nobody needs it any more.
+Renderer = Callable[[CaptureRequest, threading.Event], Captured]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,8 +102,13 @@ def render(task_id: int, deps: Deps) -> None:
             captures.start(conn, capture.id, claim.attempt)
             branding = report_settings.get(conn, capture.org_id).body
         request = _request(capture.org_id, capture.spec, branding)
-        with beating(deps.pool, claim):
-            captured = deps.render(request)
+        try:
+            with beating(deps.pool, claim) as in_vain:
+                captured = deps.render(request, in_vain)
+        except InVain:
+            if _is_dropped(deps, claim, capture.id):
+                return
+            raise
         if capture.spec.on_incomplete == FAIL and not captured.verdict.complete:
             with db.transaction(deps.pool) as conn:
                 setbacks.lock(conn, claim)
@@ -116,6 +124,20 @@ def render(task_id: int, deps: Deps) -> None:
             **captured.timings,
         )
         queue.announce(deps.pool, deps.bell, rings)
+
+
+def _is_dropped(deps: Deps, claim: Claim, capture_id: int) -> bool:
+    """End a capture that was broken off; False: a run has joined it after all.
+
+    Raises `LostLease` where another worker has it.
+    """
+    with db.transaction(deps.pool) as conn:
+        if setbacks.lock(conn, claim):
+            return False
+        tasks.complete(conn, claim)
+        captures.failed(conn, capture_id, captures.UNWANTED)
+    logger.info("capture.dropped")
+    return True
 
 
 #: How many panels a cause names.
@@ -482,29 +504,34 @@ def deliver(task_id: int, deps: Deps) -> None:
         return
     with _setback(claim, deps):
         delivery = _open_delivery(deps, claim)
-        if delivery is None:
+        if delivery is not None:
+            # As the history counts, which leaves out what the mail server was at fault for.
+            with log.bind(attempt=delivery.attempts + 1):
+                _deliver(deps, claim, delivery)
+
+
+def _deliver(deps: Deps, claim: Claim, delivery: Delivery) -> None:
+    try:
+        # A place for a connection first: a turn that is not used would be lost to the others.
+        with beating(deps.pool, claim), deps.mailer.reserved():
+            turn = gate.pass_through(deps.pool, deps.settings)
+            accepted = _send(deps, claim, delivery, turn) if turn.go else None
+    except MailBusy:
+        _put_back(deps, claim, delivery, gate.another_try(), None)
+    except MailUnknown as exc:
+        _finish_delivery(deps, claim, "unknown", None, exc.message)
+        gate.answered(deps.pool, deps.settings)
+    except MailRefused as exc:
+        gate.refused(deps.pool, deps.settings, exc)
+        _refused(deps, claim, exc)
+    except MailStopped as exc:
+        raise LostLease from exc
+    else:
+        if accepted is None:
+            _put_back(deps, claim, delivery, turn.wait, turn.cause)
             return
-        try:
-            # A place for a connection first: a turn that is not used would be lost to the others.
-            with beating(deps.pool, claim), deps.mailer.reserved():
-                turn = gate.pass_through(deps.pool, deps.settings)
-                accepted = _send(deps, claim, delivery, turn) if turn.go else None
-        except MailBusy:
-            _put_back(deps, claim, delivery, gate.another_try(), None)
-        except MailUnknown as exc:
-            _finish_delivery(deps, claim, "unknown", None, exc.message)
-            gate.answered(deps.pool, deps.settings)
-        except MailRefused as exc:
-            gate.refused(deps.pool, deps.settings, exc)
-            _refused(deps, claim, exc)
-        except MailStopped as exc:
-            raise LostLease from exc
-        else:
-            if accepted is None:
-                _put_back(deps, claim, delivery, turn.wait, turn.cause)
-                return
-            _finish_delivery(deps, claim, "sent", accepted.code, None)
-            gate.took(deps.pool, turn)
+        _finish_delivery(deps, claim, "sent", accepted.code, None)
+        gate.took(deps.pool, turn)
 
 
 def _open_delivery(deps: Deps, claim: Claim) -> Delivery | None:
@@ -521,15 +548,16 @@ def _open_delivery(deps: Deps, claim: Claim) -> Delivery | None:
 
 def _put_back(deps: Deps, claim: Claim, delivery: Delivery, wait: float, cause: str | None) -> None:
     """Leave the mail for later without an attempt: it is not its turn, or the server is away."""
-    age = (dt.datetime.now(dt.UTC) - delivery.since).total_seconds()
-    if age + wait > deliveries.LIFETIME:
-        _finish_delivery(deps, claim, "failed", None, cause or TOO_MANY)
-        return
     with db.transaction(deps.pool) as conn:
         setbacks.lock(conn, claim)
-        tasks.release(conn, claim, after=wait)
-        if cause:
-            deliveries.held(conn, delivery.id, cause)
+        over = deliveries.age(conn, delivery.id) + wait > deliveries.LIFETIME
+        if not over:
+            tasks.release(conn, claim, after=wait)
+            if cause:
+                deliveries.held(conn, delivery.id, cause)
+    if over:
+        _finish_delivery(deps, claim, "failed", None, cause or TOO_MANY)
+        return
     logger.debug("delivery.put_back", after=round(wait, 1), cause=cause)
 
 
@@ -562,7 +590,39 @@ def _send(deps: Deps, claim: Claim, delivery: Delivery, turn: Turn) -> Accepted:
         message_id=delivery.message_id,
         attachments=attachments,
     )
-    return deps.mailer.send(message, recipient=delivery.recipient, before_dot=before_dot)
+    with _watched(deps, delivery):
+        return deps.mailer.send(message, recipient=delivery.recipient, before_dot=before_dot)
+
+
+#: A mail that takes longer, in seconds, says so: nobody shall have to wait for a time-out, of which
+#: that of the final dot is ten minutes, to hear of a server that hangs.
+SLOW = 30.0
+
+
+@contextmanager
+def _watched(deps: Deps, delivery: Delivery) -> Iterator[None]:
+    """Tell log and history when the block takes long; it goes on all the same."""
+
+    def tell() -> None:
+        cause = (
+            f"The mail server did not answer within {SLOW:g} s (in phase {deps.mailer.phase}); "
+            "it is still waited for."
+        )
+        logger.warning("delivery.slow", cause=cause)
+        try:
+            with db.transaction(deps.pool) as conn:
+                deliveries.slow(conn, delivery.id, cause)
+        except DatabaseAway as exc:
+            logger.warning("delivery.slow_not_told", error=exc.message)
+
+    # With the ids that this thread's lines have.
+    timer = threading.Timer(SLOW, contextvars.copy_context().run, [tell])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _attachments(conn: Connection, run: Run, letter: Letter) -> list[Attachment]:
@@ -638,7 +698,11 @@ def _refused(deps: Deps, claim: Claim, error: MailRefused) -> None:
             and delivery.attached != deliveries.NONE
             and Letters.from_json(run.mail or {}).light is not None
         )
-        wait = 0.0 if lighter else _wait(deps, delivery.attempts, error, delivery.since)
+        wait = (
+            0.0
+            if lighter
+            else _wait(deps, delivery.attempts, error, deliveries.age(conn, delivery.id))
+        )
         if wait is not None:
             tasks.release(conn, claim, after=wait)
         if lighter:
@@ -683,8 +747,12 @@ def _setback(claim: Claim, deps: Deps) -> Iterator[None]:
     When the database is what failed, nothing can be told now: the lease runs out and beat finds
     the task. Anything that is no error (a shutdown) passes through with the same effect.
     """
-    of = {"capture_id": claim.capture_id} if claim.capture_id else {"run_id": claim.run_id}
-    with log.bind(**of, task_id=claim.task_id, attempt=claim.attempt):
+    of: dict[str, Any] = (
+        {"capture_id": claim.capture_id} if claim.capture_id else {"run_id": claim.run_id}
+    )
+    # A mail's attempts are counted by its delivery.
+    of |= {"delivery_id": claim.delivery_id} if claim.delivery_id else {"attempt": claim.attempt}
+    with log.bind(**of, task_id=claim.task_id):
         try:
             yield
         except LostLease:
@@ -706,9 +774,9 @@ def _again_or_never(claim: Claim, deps: Deps, error: Exception, cause: str) -> N
         with db.transaction(deps.pool) as conn:
             delivery = deliveries.get(conn, claim.delivery_id) if claim.delivery_id else None
             wait = (
-                _wait(deps, delivery.attempts, error, delivery.since)
+                _wait(deps, delivery.attempts, error, deliveries.age(conn, delivery.id))
                 if delivery
-                else _wait(deps, claim.attempt, error, None)
+                else _wait(deps, claim.attempt, error, 0.0)
             )
             if wait is None:
                 decided = setbacks.give_up(conn, claim, cause)
@@ -721,12 +789,12 @@ def _again_or_never(claim: Claim, deps: Deps, error: Exception, cause: str) -> N
     say("task.set_back", kind=claim.kind, decided=decided, after=wait, cause=cause)
 
 
-def _wait(deps: Deps, attempt: int, error: Exception, since: dt.datetime | None) -> float | None:
+def _wait(deps: Deps, attempt: int, error: Exception, age: float) -> float | None:
     """Return the seconds until the next attempt; None: there is none."""
     return retry.decide(
         error,
         attempt,
         deps.settings.max_attempts,
-        age=(dt.datetime.now(dt.UTC) - since).total_seconds() if since else 0.0,
+        age=age,
         jitter=random.random(),  # noqa: S311 - spreads load, keeps no secret
     )

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
+import shlex
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 
@@ -13,6 +16,7 @@ from deploy.local import demo
 from deploy.local.processes import ProcessFault
 from deploy.local.stack import CHECKOUT, Stack
 from shared.errors import BroadsheetError
+from shared.settings import PREFIX
 
 LOOK = 0.5
 
@@ -37,16 +41,36 @@ def main() -> int:
 def up(folder: Path) -> int:
     """Keep a stack running until a signal or a fault ends it."""
     print("Starting Broadsheet on this machine …", flush=True)
+    variables = folder / "up" / "environment"
     with Stack(folder / "up" / "log") as stack:
-        print(_welcome(stack), flush=True)
-        while True:
-            stack.check()
-            time.sleep(LOOK)
+        _write(variables, stack.environ)
+        print(_welcome(stack, variables), flush=True)
+        try:
+            while True:
+                stack.check()
+                time.sleep(LOOK)
+        finally:
+            variables.unlink(missing_ok=True)
 
 
-def _welcome(stack: Stack) -> str:
+def _write(path: Path, environ: Mapping[str, str]) -> None:
+    """Write Broadsheet's variables for a shell to read; they hold secrets of the stack."""
+    path.unlink(missing_ok=True)
+    lines = [
+        f"export {name}={shlex.quote(value)}\n"
+        for name, value in sorted(environ.items())
+        if name.startswith(PREFIX)
+    ]
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.writelines(lines)
+
+
+def _welcome(stack: Stack, variables: Path) -> str:
+    passed_over = "".join(
+        f"\n  {name} is not used here: this stack has its own." for name in stack.passed_over
+    )
     grafana = f"{stack.grafana_url}  (stand-in; sign in as admin / admin)"
-    return f"""
+    return f"""{passed_over}
   API        {stack.api_url}
   token      {stack.token}
   docs       {stack.api_url}/api/docs
@@ -57,6 +81,9 @@ def _welcome(stack: Stack) -> str:
 Try what README shows, after:
   API={stack.api_url} TOKEN={stack.token}
   curl -H "Authorization: Bearer $TOKEN" $API/api/reports
+And the command line, after:
+  . {shlex.quote(str(variables))}
+  {Path(sys.executable).with_name("broadsheet")} doctor
 
 Ready after {stack.started_in:.1f} s. Ctrl-C stops everything, and what it stored is gone then.
 """

@@ -84,6 +84,7 @@ class Stack:
         self.folder = Path(tempfile.mkdtemp(prefix="broadsheet-")).resolve()
         self.started_in = 0.0
         self.api_url = self.token = self.database_url = self.inbox_url = ""
+        self._outer = frozenset(environ)
         self._environ = _cleaned(environ, self.folder)
         self._watchman: subprocess.Popen[bytes] | None = None
 
@@ -114,6 +115,14 @@ class Stack:
     def has_stand_in(self) -> bool:
         """Whether dashboards come from the stand-in rather than from a Grafana."""
         return not (self.outside.grafana_url and self.outside.grafana_token)
+
+    @property
+    def passed_over(self) -> list[str]:
+        """The variables of `environ` that the stack has its own values for."""
+        taken = {PREFIX + name for name in OWN}
+        if not self.has_stand_in:
+            taken -= {PREFIX + "GRAFANA_URL", PREFIX + "GRAFANA_TOKEN"}
+        return sorted(name for name in self._outer if name.removesuffix("_FILE") in taken)
 
     @property
     def grafana_url(self) -> str:

@@ -19,5 +19,7 @@ def test_whatever_is_killed_no_mail_is_lost_and_none_comes_twice(tmp_path: Path)
     assert story.verdict.lost == []
     assert story.verdict.double == []
     assert story.verdict.wrong == []
+    assert story.verdict.broke == []
     assert len(story.faults) > 10
     assert story.verdict.deliveries["sent"] > 10
+    assert sum(ask.done for ask in story.asks) > 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -73,6 +74,34 @@ def test_nothing_is_left_of_a_stack_that_is_ended(
     assert processes.of_run(folder) == []
     assert [process for process in before if lives(process)] == []
     assert list(temporary.iterdir()) == []
+
+
+def test_the_command_line_finds_the_stack_by_a_file_that_goes_with_it(
+    up: subprocess.Popen[str], tmp_path: Path, checkout: Path
+) -> None:
+    variables = tmp_path / "var" / "up" / "environment"
+    assert variables.stat().st_mode & 0o777 == 0o600
+    command = Path(sys.executable).with_name("broadsheet")
+    done = subprocess.run(
+        ["sh", "-c", f". {variables}; {command} token list"],
+        env=clean_environ(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "stack" in done.stdout
+    up.send_signal(signal.SIGTERM)
+    up.wait(30)
+    assert not variables.exists()
+
+
+def test_a_stack_names_the_settings_that_it_does_not_use(tmp_path: Path) -> None:
+    outer = {"BROADSHEET_SMTP_HOST": "mail", "BROADSHEET_SMTP_PASSWORD_FILE": os.devnull}
+    stack = Stack(tmp_path / "log", environ=clean_environ() | outer)
+    try:
+        assert stack.passed_over == sorted(outer)
+    finally:
+        stack.stop()
 
 
 def test_a_process_that_dies_ends_the_stack_and_is_named_with_its_last_words(

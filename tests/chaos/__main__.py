@@ -49,17 +49,25 @@ def _print(story: Story) -> None:
         f"the longest delay {delays[-1]:.1f} s, median {delays[len(delays) // 2]:.1f} s; "
         f"all had ended {story.healed_in:.1f} s after the last fault"
     )
+    _table("changes", Counter(f"{ask.verb} {ask.status or 'unanswered'}" for ask in story.asks))
+    _table("slots of changed reports", verdict.changed)
     for name, found in _faulty(verdict).items():
         for line in found:
             print(f"{name}: {line}")
     print(
         f"lost {len(verdict.lost)}, double {len(verdict.double)}, "
-        f"wrong state {len(verdict.wrong)}: {'as promised' if verdict.good else 'BROKEN'}"
+        f"wrong state {len(verdict.wrong)}, broke {len(verdict.broke)}: "
+        + ("as promised" if verdict.good else "BROKEN")
     )
 
 
 def _faulty(verdict: Verdict) -> dict[str, list[str]]:
-    return {"LOST": verdict.lost, "DOUBLE": verdict.double, "WRONG": verdict.wrong}
+    return {
+        "LOST": verdict.lost,
+        "DOUBLE": verdict.double,
+        "WRONG": verdict.wrong,
+        "BROKE": verdict.broke,
+    }
 
 
 def _table(title: str, counts: Counter[str]) -> None:

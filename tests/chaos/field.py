@@ -35,6 +35,8 @@ RENDERERS = ("render1", "render2")
 MAILERS = ("deliver1", "deliver2")
 OURS = ("api", *BEATS, *RENDERERS, *MAILERS)
 GROUND = ("postgres", "redis", "grafana")
+#: The organisation whose dashboards there are, and one that has no business with them.
+HOME, ABROAD = 1, 2
 #: How often the supervisor looks, and how long a process that ends at once is left alone.
 LOOK, PAUSE = 0.1, 0.5
 
@@ -62,7 +64,9 @@ class Field:
         self.folder = Path(tempfile.mkdtemp(prefix="broadsheet-")).resolve()
         self.roles: dict[str, Role] = {}
         self.settings = {"SMTP_HOST": LOOPBACK, "SMTP_PORT": str(smtp_port), **settings}
-        self.database_url = self.redis_url = self.grafana_url = self.token = ""
+        self.database_url = self.redis_url = self.grafana_url = ""
+        #: Of the API, by organisation.
+        self.tokens: dict[int, str] = {}
         self.api_url = f"http://{LOOPBACK}:{services.free_port()}"
         self._ended = threading.Event()
         self._supervisor = threading.Thread(target=self._supervise, name="supervisor")
@@ -170,7 +174,9 @@ class Field:
             self._add(name, process.popen.args, environ, process=process, user=owner)
         migrate(self.database_url)
         with db.connect(self.database_url) as conn:
-            _, self.token = tokens.create(conn, org_id=1, name="chaos", role="Admin")
+            for org_id in (HOME, ABROAD):
+                _, secret = tokens.create(conn, org_id=org_id, name="chaos", role="Admin")
+                self.tokens[org_id] = secret
         values = {
             "DATABASE_URL": self.database_url,
             "REDIS_URL": self.redis_url,

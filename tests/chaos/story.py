@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Sequence
@@ -14,7 +15,9 @@ from shared.errors import DatabaseAway
 from tests.chaos import load, verdict
 from tests.chaos.faults import Done, Faults
 from tests.chaos.field import Field
+from tests.chaos.hands import Ask, Hands
 from tests.chaos.load import Callers, Expected, Sending
+from tests.chaos.logs import broken
 from tests.chaos.verdict import Verdict
 from tests.chaos.wire import Wire
 
@@ -62,6 +65,7 @@ class Story:
     wire: Wire
     reports: Sequence[Expected]
     sendings: Sequence[Sending]
+    asks: Sequence[Ask]
     #: Seconds from the last fault until nothing was open.
     healed_in: float
 
@@ -74,12 +78,14 @@ def tell(logs: Path, *, seed: int, seconds: float) -> Story:
     ):
         reports = load.make_reports(field, seed, seconds)
         callers = Callers(field, seed, seconds, reports)
+        hands = Hands(field, seed, reports)
         faults = Faults(field, seed)
         end = threading.Event()
         hurry = threading.Thread(target=_hurry, args=(field, end), name="hurry")
         try:
             hurry.start()
             callers.start()
+            hands.start()
             faults.start()
             # The duration that was asked for; nothing but its end is waited for.
             end.wait(seconds)
@@ -88,21 +94,25 @@ def tell(logs: Path, *, seed: int, seconds: float) -> Story:
             field.raise_all()
             begun = time.monotonic()
             callers.stop(timeout=60)
+            hands.stop()
             _wait_for_the_end(field, reports)
             healed_in = time.monotonic() - begun
         finally:
             faults.stop()
             callers.stop(timeout=0)
+            hands.stop()
             end.set()
             hurry.join()
         with db.connect(field.database_url) as conn:
-            found = verdict.compare(conn, wire, faults.done, reports, callers.sendings)
+            found = verdict.compare(conn, wire, faults.done, reports, callers.sendings, hands)
+        found.broke += broken(logs)
         return Story(
             verdict=found,
             faults=faults.done,
             wire=wire,
             reports=reports,
             sendings=callers.sendings,
+            asks=[*itertools.chain(*hands.asks.values()), *hands.resolved],
             healed_in=healed_in,
         )
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from shared.db import Connection
 from tests.chaos.faults import Done
+from tests.chaos.hands import Hands
 from tests.chaos.load import Expected, Sending
 from tests.chaos.wire import AMBIGUOUS, Try, Wire
 
@@ -26,11 +27,13 @@ PERMANENT = ("550 at rcpt", "552 after dot")
 
 DELIVERIES = """
 SELECT run.id AS run_id, run.state AS run_state, recipient, delivery.state, message_id, smtp_code,
-       delivery.cause, kind, scheduled_for
+       delivery.cause, kind, scheduled_for, delivery.id,
+       ARRAY(SELECT verdict FROM resolution WHERE delivery_id = delivery.id ORDER BY id) AS resolved
   FROM delivery JOIN run ON run.id = delivery.run_id ORDER BY delivery.id
 """
 RUNS = """
-SELECT id, report_id, kind, scheduled_for, state, cause, finished_at, idempotency_key
+SELECT id, report_id, kind, scheduled_for, state, cause, created_at, finished_at,
+       idempotency_key
   FROM run ORDER BY id
 """
 
@@ -43,6 +46,10 @@ class Verdict:
     double: list[str] = field(default_factory=list)
     #: Rows `unknown` that nothing ambiguous explains, and ambiguous mails without such a row.
     wrong: list[str] = field(default_factory=list)
+    #: Lines of logs that say that something broke, which no fault explains.
+    broke: list[str] = field(default_factory=list)
+    #: Of reports that somebody changed: what became of their slots.
+    changed: Counter[str] = field(default_factory=Counter)
     expected: int = 0
     on_the_wire: int = 0
     runs: Counter[str] = field(default_factory=Counter)
@@ -54,7 +61,7 @@ class Verdict:
     @property
     def good(self) -> bool:
         """Whether nothing was lost, doubled, or called by a wrong name."""
-        return not (self.lost or self.double or self.wrong)
+        return not (self.lost or self.double or self.wrong or self.broke)
 
 
 def compare(
@@ -63,6 +70,7 @@ def compare(
     faults: Sequence[Done],
     reports: Sequence[Expected],
     sendings: Sequence[Sending],
+    hands: Hands,
 ) -> Verdict:
     """Compare all three, when nothing is open any more."""
     found = Verdict()
@@ -77,7 +85,13 @@ def compare(
     for entry in entries:
         ledger[entry["run_id"]][entry["recipient"]] = entry
 
-    for run, recipients in _wanted(found, runs, reports, sendings):
+    _check_resolved(found, hands, entries)
+    found.wrong += [
+        f"another organisation was answered {ask.status}: {ask}"
+        for ask in hands.strangers
+        if ask.status != 404 and not ask.doubtful
+    ]
+    for run, recipients in _wanted(found, runs, reports, sendings, hands, ledger):
         _check_run(found, run, recipients, ledger[run["id"]], tries, faults)
     _check_wire(found, wire, entries)
     return found
@@ -88,6 +102,8 @@ def _wanted(
     runs: Sequence[Mapping[str, Any]],
     reports: Sequence[Expected],
     sendings: Sequence[Sending],
+    hands: Hands,
+    ledger: Mapping[int, Mapping[str, Any]],
 ) -> list[tuple[Mapping[str, Any], tuple[str, ...]]]:
     """Return the run of each occurrence that had to be, having noted those that have not one."""
     by_slot: dict[tuple[int, dt.datetime], list[Mapping[str, Any]]] = defaultdict(list)
@@ -101,7 +117,11 @@ def _wanted(
     for report in reports:
         for slot in report.slots:
             name = f"report {report.report_id} at {slot:%H:%M:%S}"
-            wanted += _only(found, name, by_slot.pop((report.report_id, slot), []), report)
+            mine = by_slot.pop((report.report_id, slot), [])
+            if report.act:
+                wanted += _changed(found, name, mine, report, slot, hands, ledger)
+            else:
+                wanted += _only(found, name, mine, report)
     for sending in sendings:
         name = f"request {sending.key} (answers {sending.answers})"
         wanted += _only(found, name, by_key.pop(sending.key, []), sending)
@@ -121,6 +141,59 @@ def _only(
     return [(run, wanted.recipients) for run in runs]
 
 
+def _changed(
+    found: Verdict,
+    name: str,
+    runs: Sequence[Mapping[str, Any]],
+    report: Expected,
+    slot: dt.datetime,
+    hands: Hands,
+    ledger: Mapping[int, Mapping[str, Any]],
+) -> list[tuple[Mapping[str, Any], tuple[str, ...]]]:
+    """Like `_only`, of a report that somebody edited, paused, or whose run somebody cancelled."""
+    name = f"{report.act} of {name}"
+    told = hands.asks[report.report_id]
+    if not runs and report.act == "pause" and hands.may_lack_run(report, slot):
+        found.changed["pause: no run"] += 1
+        return []
+    wanted = _only(found, name, runs, report)
+    if len(runs) != 1:
+        return wanted
+    [run] = runs
+    found.changed[f"{report.act}: {run['state']}"] += 1
+    if run["state"] == "cancelled":
+        if not hands.explains_cancelled(report, run):
+            found.wrong.append(f"{name}: cancelled, and nobody asked for it: {told}")
+        return wanted
+    if hands.is_cancelled(report, run):
+        found.wrong.append(f"{name}: {run['state']}, though its cancelling was answered: {told}")
+    if run["state"] != "missed" and hands.must_lack_run(report, slot):
+        found.wrong.append(f"{name}: {run['state']}, though its pausing was answered: {told}")
+    if report.act != "edit" or run["id"] not in ledger:
+        return wanted
+    least, allowed = hands.versions(report, run)
+    recipients = set(ledger[run["id"]])
+    for version in allowed:
+        if recipients == set(report.of_version(version)):
+            found.changed[f"edit: version {version}, {least} acknowledged"] += 1
+            return [(run, report.of_version(version))]
+    found.wrong.append(f"{name}: made for {recipients}, not of versions {allowed}: {told}")
+    return []
+
+
+def _check_resolved(found: Verdict, hands: Hands, entries: Sequence[Mapping[str, Any]]) -> None:
+    """What somebody decided of an unknown mail is kept, and only what somebody asked for."""
+    for entry in entries:
+        asks = [ask for ask in hands.resolved if ask.number == entry["id"]]
+        answered = [ask.verb for ask in asks if ask.done]
+        name = f"delivery {entry['id']}, resolved as {entry['resolved']}"
+        if Counter(answered) - Counter(entry["resolved"]):
+            found.wrong.append(f"{name}: {answered} was answered")
+        asked = Counter(ask.verb for ask in asks if ask.done or ask.doubtful)
+        if Counter(entry["resolved"]) - asked:
+            found.wrong.append(f"{name}: asked for was {asked}")
+
+
 def _check_run(
     found: Verdict,
     run: Mapping[str, Any],
@@ -135,7 +208,8 @@ def _check_run(
         return
     if not entries:
         # Nothing was to be mailed any more, and the row says why.
-        if run["state"] not in ("failed", "missed", "skipped") or not run["cause"]:
+        # Whether a run may be cancelled was looked at before.
+        if run["state"] not in ("failed", "missed", "skipped", "cancelled") or not run["cause"]:
             found.lost.append(f"{name}, {run['state']} without a mail: {run['cause']}")
         kept = [one for recipient in recipients for one in tries.get(recipient, ()) if one.kept_at]
         found.wrong += [f"{name} is {run['state']}, but a mail went out" for _ in kept]
@@ -164,20 +238,24 @@ def _check_entry(
     kept = [one for one in tries if one.kept_at]
     found.on_the_wire += len(kept)
     found.delays += [one.kept_at - run["scheduled_for"].timestamp() for one in kept if one.kept_at]
-    if len(kept) > 1:
+    if len(kept) > 1 + entry["resolved"].count("again"):
         found.double.append(f"{name}, and {len(kept)} mails were kept: {tries}")
     ambiguous = [one for one in tries if one.mode in AMBIGUOUS and one.phase == "dot"]
-    if ambiguous and entry["state"] != "unknown":
+    if len(ambiguous) > len(entry["resolved"]) and entry["state"] != "unknown":
         found.wrong.append(f"{name}, though no answer was given to its dot: {tries}")
     match entry["state"]:
+        case "sent" if "sent" in entry["resolved"]:
+            # As its recipient said, whom nobody asked here.
+            pass
         case "sent":
             if not kept:
                 found.lost.append(f"{name}, but no mail was kept: {tries}")
-            elif kept[0].code != 250:
+            elif kept[-1].code != 250:
                 found.wrong.append(f"{name}, but its dot was not answered: {tries}")
         case "failed":
             refused = {one.code for one in tries if one.mode in PERMANENT and one.code}
-            if kept or entry["smtp_code"] not in refused:
+            again = "again" in entry["resolved"]
+            if (kept and not again) or entry["smtp_code"] not in refused:
                 found.lost.append(f"{name} ({entry['cause']}), which nothing explains: {tries}")
         case "unknown":
             reason = _why_unknown(tries, faults)

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import os
 import re
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Coroutine, Mapping
@@ -39,7 +40,7 @@ from workers.capture import page as steps
 from workers.capture.page import Scripts
 from workers.capture.places import Places, Unlimited
 from workers.capture.printer import print_html
-from workers.capture.request import Captured, CaptureRequest
+from workers.capture.request import Captured, CaptureRequest, InVain
 from workers.capture.reuse import Wanted
 from workers.capture.take import Clock, Tools, WarmPage, take
 from workers.capture.verdict import one_line
@@ -100,6 +101,7 @@ class Browser:
         *,
         places: Places | None = None,
         root: bool | None = None,
+        print_timeout: float = PRINT_TIMEOUT,
     ) -> None:
         """Start nothing yet: `program` (see `workers.chromium`) comes up with the first capture.
 
@@ -114,6 +116,7 @@ class Browser:
         self.program = program
         self._places = places or Unlimited()
         self.root = os.geteuid() == 0 if root is None else root
+        self._print_timeout = print_timeout
         self._pid = os.getpid()
         self._loop = asyncio.new_event_loop()
         self._task: asyncio.Task[Any] | None = None
@@ -133,8 +136,8 @@ class Browser:
 
     # -- from outside ----------------------------------------------------------------------
 
-    def capture(self, request: CaptureRequest) -> Captured:
-        """Render one dashboard.
+    def capture(self, request: CaptureRequest, in_vain: threading.Event | None = None) -> Captured:
+        """Render one dashboard, unless `in_vain` is set meanwhile, by any thread.
 
         Raises an error of the tree in `shared.errors`: `Transient` ones are worth another try.
         After one that Grafana or its page gave rise to, the next capture gets a new page in the
@@ -145,7 +148,7 @@ class Browser:
         limit = (request.timeout or self.settings.render_timeout) + OVERHEAD
         try:
             self._clock = Clock(time.monotonic())
-            return self._run(asyncio.wait_for(self._capture(request), limit))
+            return self._run(asyncio.wait_for(self._capture(request, in_vain), limit))
         except (PageTooLarge, steps.BrowserStuck):
             self._abandon()
             raise
@@ -182,10 +185,12 @@ class Browser:
         """
         self._check_process()
         try:
-            return self._run(asyncio.wait_for(self._print(html, tagged=tagged), PRINT_TIMEOUT))
+            return self._run(
+                asyncio.wait_for(self._print(html, tagged=tagged), self._print_timeout)
+            )
         except TimeoutError as exc:
             self._abandon()
-            raise steps.TooSlow(f"Printing took longer than {PRINT_TIMEOUT:g} s.") from exc
+            raise steps.TooSlow(f"Printing took longer than {self._print_timeout:g} s.") from exc
         except PlaywrightError as exc:
             self._abandon()
             raise _translated(exc) from exc
@@ -215,7 +220,7 @@ class Browser:
     async def _print(self, html: str, *, tagged: bool) -> bytes:
         return await print_html(await self._browser(), html, tagged=tagged)
 
-    async def _capture(self, request: CaptureRequest) -> Captured:
+    async def _capture(self, request: CaptureRequest, in_vain: threading.Event | None) -> Captured:
         settings = self.settings.for_org(request.org_id)
         await self._check_org(settings)
         tools = Tools(
@@ -227,7 +232,7 @@ class Browser:
             places=self._places,
         )
         try:
-            captured = await self._within_memory(take(request, tools, self._clock))
+            captured = await self._watched(take(request, tools, self._clock), in_vain)
         finally:
             # Between captures the loop stands still, and what was lent would stay lent.
             await self._places.settle()
@@ -235,11 +240,12 @@ class Browser:
         await self._tidy()
         return captured
 
-    async def _within_memory(self, work: Coroutine[Any, Any, T]) -> T:
+    async def _watched(self, work: Coroutine[Any, Any, T], in_vain: threading.Event | None) -> T:
         """Return what `work` gives, unless browser and driver take too much memory meanwhile.
 
         What a page makes this process take counts as well. Raises `PageTooLarge`, after the
-        process that holds most was ended: closing it would take too long.
+        process that holds most was ended: closing it would take too long. Raises `InVain` once
+        that is set.
         """
         most = RUNAWAY * self.settings.browser_memory_mb
         before = memory.own()
@@ -249,6 +255,8 @@ class Browser:
                 await asyncio.wait({task}, timeout=MEMORY_LOOK)
                 if task.done():
                     return task.result()
+                if in_vain and in_vain.is_set():
+                    raise InVain
                 taken = memory.held(self._processes) + max(memory.own() - before, 0)
                 if taken > most * 1024 * 1024:
                     memory.end_largest(self._processes)

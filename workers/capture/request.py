@@ -7,7 +7,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
+from shared.errors import Transient
 from workers.capture.verdict import Verdict
+
+
+class InVain(Transient):
+    """The capture was broken off, since nobody seemed to need it any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

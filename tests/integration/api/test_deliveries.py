@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared import db, deliveries, runs, tasks, tokens
+from shared import db, deliveries, mail_server, runs, tasks, tokens
 from tests.integration.api.fakes import report_body
 
 
@@ -40,6 +40,25 @@ def unknown(admin, pool, waiter):
 
 def address(run_id: int, delivery_id: int) -> str:
     return f"/api/reports/runs/{run_id}/deliveries/{delivery_id}/resolve"
+
+
+def test_a_mail_that_waits_for_a_server_that_is_away_says_why(admin, pool, waiter, settings):
+    assert admin("POST", "/api/reports", report_body())[0] == 200
+    waiter.work = lambda _: False
+    run_id = admin("POST", "/api/reports/email", {"id": 1, "emails": "a@b.c"})[1]["runId"]
+    with db.transaction(pool) as conn:
+        deliveries.insert(conn, run_id, ("a@b.c",), domain="example.org", lane="interactive")
+    run = f"/api/reports/runs/{run_id}"
+    assert admin("GET", run)[1]["deliveries"][0]["cause"] is None
+    with db.transaction(pool) as conn:
+        mail_server.change(
+            conn,
+            mail_server.name_of(settings),
+            lambda server, now: server.failed(now, "It did not answer.", configuration=False),
+        )
+    assert admin("GET", run)[1]["deliveries"][0]["cause"] == "It did not answer."
+    [listed] = admin("GET", "/api/reports/deliveries?state=pending")[1]
+    assert listed["cause"] == "It did not answer."
 
 
 def test_what_is_unknown_is_listed_newest_first(admin, unknown):

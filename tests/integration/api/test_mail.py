@@ -54,6 +54,27 @@ def mails(pool: db.Pool, refused: dict[str, str]):
     return work
 
 
+@pytest.mark.parametrize(("to", "which"), [("a@b.c", "its mail"), ("a@b.c,d@e.f", "1 of its 2")])
+def test_an_answer_of_which_nobody_knows_warns_of_a_second_mail(admin, pool, waiter, to, which):
+    def work(run_id: int) -> bool:
+        with db.transaction(pool) as conn:
+            addresses = runs.get(conn, run_id).spec.recipients
+            deliveries.insert(conn, run_id, addresses, domain="x.org", lane="interactive")
+            for entry in deliveries.of_run(conn, run_id):
+                deliveries.start(conn, entry.id, 1)
+                state = "unknown" if entry.recipient == "a@b.c" else "failed"
+                deliveries.finish(conn, entry.id, state, None, "no answer")
+            return deliveries.settle_run(conn, run_id) == "failed"
+
+    waiter.work = work
+    status, answer = admin("POST", "/api/reports/email", {"id": 1, "emails": to})
+    assert status == 500
+    assert f"not known whether {which}" in answer["message"]
+    assert "may send the report twice" in answer["message"]
+    assert "/api/reports/runs/1/deliveries/:id/resolve" in answer["message"]
+    assert "no answer" in answer["message"]
+
+
 @pytest.mark.parametrize("report_id", ["1", 1, "01"])
 def test_a_report_is_sent_to_its_recipients(admin, pool, report_id):
     status, answer = admin(

@@ -6,7 +6,7 @@ import datetime as dt
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from shared import admission, db, mail_server, runs
+from shared import admission, db, deliveries, mail_server, runs
 from shared.spec import DashboardSpec, RunSpec
 from tests.integration.api.fakes import report_body
 
@@ -52,6 +52,22 @@ def test_a_slot_that_no_beat_claims_and_a_run_that_waits_are_seen(caller, admin,
     assert 40 <= found["runs_oldest_waiting_seconds",] < 70
     assert found["tasks", "render", "interactive", "waiting"] == 1
     assert found["runs_not_sent_last_day", "missed"] == 1
+
+
+def test_a_mail_that_does_not_go_out_grows_old(caller, admin, pool, waiter):
+    admin("POST", "/api/reports", report_body())
+    waiter.work = lambda _: False
+    run_id = admin("POST", "/api/reports/email", {"id": 1, "emails": "a@b.c"})[1]["runId"]
+    with db.transaction(pool) as conn:
+        deliveries.insert(conn, run_id, ("a@b.c", "d@e.f"), domain="x.org", lane="interactive")
+        sent, open_ = deliveries.of_run(conn, run_id)
+        deliveries.finish(conn, sent.id, "sent", 250, None)
+        conn.execute(
+            "UPDATE delivery SET since = now() - interval '50 s' WHERE id = %s", [open_.id]
+        )
+    found = read(caller)
+    assert found["deliveries_open",] == 1
+    assert 50 <= found["deliveries_oldest_open_seconds",] < 80
 
 
 def test_a_mail_server_is_down_from_its_first_failure_on(caller, pool):

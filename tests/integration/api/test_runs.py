@@ -88,6 +88,7 @@ def test_the_runs_of_a_report_are_a_bare_array_newest_first(admin, pool):
         "cause": None,
         "complete": None,
         "scheduledFor": "2026-03-04T10:30:00Z",
+        "notBefore": None,
         "created": answer.json[1]["created"],
         "started": None,
         "rendered": None,
@@ -115,6 +116,33 @@ def test_runs_are_filtered_and_paged(admin, pool):
     assert 'offset=2>; rel="next"' in answer.headers["Link"]
     for query in ("state=gone", "kind=other", "limit=0", "page=x"):
         assert admin("GET", f"/api/reports/1/runs?{query}")[0] == 400
+
+
+@pytest.mark.parametrize("path", ["1/runs", "runs", "deliveries", "audit", "tokens"])
+def test_a_list_of_our_own_names_a_parameter_that_it_does_not_know(admin, path):
+    status, answer = admin("GET", f"/api/reports/{path}?limit=5&sate=failed")
+    assert status == 400
+    assert answer["message"].startswith("sate: is no parameter of this list (")
+    assert "limit" in answer["message"]
+
+
+@pytest.mark.parametrize("path", ["", "/dashboards/x"])
+def test_a_list_that_grafana_has_passes_over_what_it_does_not_know(admin, path):
+    status, answer = admin("GET", f"/api/reports{path}?folderIds=3&_=17")
+    assert (status, len(answer)) == (200, 1)
+
+
+def test_a_run_whose_slot_is_spread_says_when_it_may_begin_until_it_has(admin, pool):
+    with db.transaction(pool) as conn:
+        slot = db.clock(conn).replace(microsecond=0)
+        new = runs.NewSlot(org_id=1, report_id=1, report_revision=1, scheduled_for=slot, aside=900)
+        [row] = runs.insert_slots(conn, [new], lifetime=60)
+    begins = (slot + dt.timedelta(seconds=900)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    address = f"/api/reports/runs/{row['id']}"
+    assert admin("GET", address)[1]["notBefore"] == begins
+    with db.transaction(pool) as conn:
+        runs.cancel(conn, row["id"], "test")
+    assert admin("GET", address)[1]["notBefore"] is None
 
 
 def test_a_run_tells_what_became_of_it_stage_by_stage(admin, pool):
@@ -308,6 +336,17 @@ def test_a_run_that_waits_is_cancelled_and_nothing_of_it_is_left_to_do(pool, adm
     status, body = admin("GET", f"/api/reports/runs/{run_id}")
     assert (status, body["state"]) == (200, "cancelled")
     assert "cancelled" in body["cause"]
+
+
+def test_a_run_of_another_organisation_is_not_there_to_be_cancelled(pool, admin, caller):
+    run_id = made(pool)
+    others = caller(role="Admin", org_id=2)
+    path = f"/api/reports/runs/{run_id}/cancel"
+    assert others("POST", path) == (404, {"message": "Run not found"})
+    assert caller(permissions={"reports:send": ["reports:id:1"]}, org_id=2)("POST", path)[0] == 403
+    assert admin("GET", f"/api/reports/runs/{run_id}")[1]["state"] == "queued"
+    with db.transaction(pool) as conn:
+        assert conn.execute("SELECT count(*) AS n FROM task").fetchone()["n"] == 1
 
 
 def test_what_is_rendered_or_over_is_not_cancelled(pool, admin):

@@ -331,6 +331,19 @@ def test_a_report_that_spreads_its_slots_begins_later_and_always_as_late(
     assert len(set(asides)) == len(made)
 
 
+def test_a_run_that_may_not_begin_yet_does_not_cost_the_next_slot(
+    pool: db.Pool, settings: Settings, due: Due
+) -> None:
+    report_id = due(options={"spreadSeconds": 600})
+    claim(pool, settings)
+    with db.transaction(pool) as conn:
+        # As an edit of the rule may have it: the next slot comes before the run has begun.
+        conn.execute("UPDATE run SET not_before = now() + interval '5 minutes'")
+        assert runs.rendering_among(conn, [report_id]) == set()
+        conn.execute("UPDATE run SET not_before = now() - interval '1 second'")
+        assert runs.rendering_among(conn, [report_id]) == {report_id}
+
+
 def test_only_so_many_captures_of_a_grafana_are_under_way_at_once(pool: db.Pool) -> None:
     rings = [asked_for(pool, uid)[1][0] for uid in ("a", "b", "c")]
     with db.transaction(pool) as conn:

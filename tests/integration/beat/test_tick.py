@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 
 import pytest
+import structlog
 
 from beat import claim, sweep, tick
 from beat.sweep import Chores
@@ -311,6 +312,21 @@ def test_a_broker_that_lost_everything_is_rung_again_at_once(
     bell.emptied = True
     tick.run_tick(pool, bell, settings, memory)
     assert len(bell.rings) == 4
+
+
+@pytest.mark.parametrize(("tasks", "level"), [(True, "warning"), (False, "info")])
+def test_a_broker_that_starts_is_no_news_but_one_that_lost_messages_is(
+    pool: db.Pool, settings: Settings, make: Make, tasks: bool, level: str
+) -> None:
+    bell, memory = RecordingBell(), Memory()
+    if tasks:
+        make()
+        tick.run_tick(pool, bell, settings, memory)
+        tick.run_tick(pool, bell, settings, memory)
+    bell.emptied = True
+    with structlog.testing.capture_logs() as logs:
+        tick.run_tick(pool, bell, settings, memory)
+    assert [log["log_level"] for log in logs if log["event"] == "bell.broker_lost_all"] == [level]
 
 
 def test_a_clock_that_jumped_claims_nothing(pool: db.Pool, make: Make) -> None:

@@ -388,6 +388,25 @@ def test_a_resolution_that_makes_no_sense_is_refused(
     assert broadsheet("resolve", *words).returncode == code
 
 
+def test_a_delivery_that_is_no_number_is_refused_with_where_to_find_one(
+    broadsheet: Command,
+) -> None:
+    said = broadsheet("resolve", "abc", "--sent").stderr
+    assert "not 'abc'" in said
+    assert "`broadsheet deliveries`" in said
+
+
+def test_the_doctor_has_the_browser_print_a_page(broadsheet: Command, tmp_path: Path) -> None:
+    # It tells its version, as a browser without its libraries or its rights may.
+    program = tmp_path / "chromium"
+    program.write_text('#!/bin/sh\n[ "$1" = --version ] && echo Chromium 1.2.3 || exit 9\n')
+    program.chmod(0o755)
+    state, said = lines_of(broadsheet("doctor", CHROMIUM=str(program)))["browser"]
+    assert state == "FAULT"
+    assert "Chromium 1.2.3" in said
+    assert "does not print a page" in said
+
+
 def test_the_doctor_says_that_mails_wait(
     broadsheet: Command, pool: db.Pool, tmp_path: Path
 ) -> None:

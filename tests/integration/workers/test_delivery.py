@@ -16,7 +16,7 @@ import pytest
 import structlog
 
 from beat import sweep
-from deploy.local.inbox import DROP, Inbox
+from deploy.local.inbox import DROP, SILENCE, Inbox
 from deploy.local.services import free_port
 from shared import (
     admission,
@@ -228,7 +228,47 @@ def test_a_server_that_is_away_is_left_alone_after_five_failures_of_whatever_mai
         delivery = office.delivery(ring)
         assert delivery.attempts == 0
         assert "Connection refused" in (delivery.cause or "")
-    assert [log["event"] for log in logs if log["log_level"] == "warning"] == ["mail_server.away"]
+    assert [log["event"] for log in logs if log["log_level"] == "warning"] == [
+        "mail_server.failed",
+        "mail_server.away",
+    ]
+
+
+@pytest.mark.parametrize("moment", ["rcpt", "dot"])
+def test_a_server_that_takes_long_over_a_mail_is_told_of_while_it_is_waited_for(
+    make_office: Callable[..., Office],
+    tmp_path: Path,
+    moment: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pipeline, "SLOW", 0.5)
+    told = threading.Event()
+    slow = deliveries.slow
+
+    def watch(*arguments: Any) -> None:
+        slow(*arguments)
+        told.set()
+
+    monkeypatch.setattr(deliveries, "slow", watch)
+    with structlog.testing.capture_logs() as logs:
+        with Inbox(tmp_path / "inbox") as inbox:
+            inbox.faults[moment] = SILENCE
+            office = make_office(inbox.port)
+            [ring] = office.rendered("ann@example.org")
+            sender = threading.Thread(target=deliver, args=(ring, office.deps()))
+            sender.start()
+            assert told.wait(10)
+            assert inbox.silent.wait(10)
+            with db.transaction(office.pool) as conn:
+                # Waits for the commit of what was told.
+                conn.execute("SELECT FROM delivery FOR UPDATE")
+            waiting = office.delivery(ring)
+        sender.join()
+    assert waiting.state == ("dot" if moment == "dot" else "sending")
+    assert f"did not answer within 0.5 s (in phase {moment})" in (waiting.cause or "")
+    assert ("delivery.slow", "warning") in [(log["event"], log["log_level"]) for log in logs]
+    # What it came to in the end is what stays.
+    assert "0.5 s" not in (office.delivery(ring).cause or "")
 
 
 def test_one_mail_probes_and_its_success_lets_all_others_through(

@@ -592,6 +592,24 @@ def test_a_silent_server_is_given_up_before_the_text(inbox: Inbox, moment: str) 
     assert (refused.value.permanent, refused.value.phase) == (False, moment)
 
 
+def test_a_server_that_does_not_greet_is_given_up_before_one_that_thinks_about_a_mail(
+    inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.mail.GREETING", 0.2)
+    mailer = Mailer(settings(inbox.port, smtp_timeout=60))
+    inbox.faults["connect"] = SILENCE
+    with pytest.raises(MailRefused, match="did not answer in time") as refused:
+        send(mailer)
+    assert refused.value.phase == "connect"
+    inbox.faults.clear()
+    inbox.gate.clear()
+    opener = threading.Timer(0.5, inbox.gate.set)
+    opener.start()
+    assert send(mailer).code == 250
+    opener.join()
+    mailer.close()
+
+
 def test_a_kept_connection_that_fell_silent_is_given_up_before_a_mail_is(
     inbox: Inbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:

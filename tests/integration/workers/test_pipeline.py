@@ -279,6 +279,44 @@ def test_a_run_cancelled_while_capturing_is_not_mailed(workshop: Workshop) -> No
     assert workshop.mailer.sent == []
 
 
+@pytest.mark.parametrize("joined", [False, True])
+def test_a_capture_that_nobody_needs_any_more_is_broken_off(
+    workshop: Workshop, joined: bool
+) -> None:
+    run_id = workshop.start(dashboards=(DashboardSpec(uid="a"),))
+    workshop.deps = replace(
+        workshop.deps, settings=replace(workshop.deps.settings, lease_seconds=1.0)
+    )
+
+    def cancel() -> None:
+        with db.transaction(workshop.pool) as conn:
+            runs.finish(conn, run_id, "cancelled", "somebody cancelled it")
+
+    drop = captures.is_wanted
+
+    def join(conn: db.Connection, capture_id: int) -> bool:
+        wanted = drop(conn, capture_id)
+        if joined and not wanted:
+            # At this very moment another run takes the capture for its own.
+            conn.execute("UPDATE run SET state = 'queued', cause = NULL, finished_at = NULL")
+        return wanted
+
+    workshop.renderer.meanwhile = cancel
+    workshop.renderer.patience = 20.0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(captures, "is_wanted", join)
+        pipeline.render(workshop.bell.rings[0].task_id, workshop.deps)
+    with db.transaction(workshop.pool) as conn:
+        [capture] = captures.of_run(conn, run_id)
+        left = conn.execute("SELECT lease_until FROM task").fetchall()
+    if joined:
+        assert [row["lease_until"] for row in left] == [None]
+        assert capture.state != "failed"
+    else:
+        assert left == []
+        assert (capture.state, capture.cause) == ("failed", captures.UNWANTED)
+
+
 def test_an_export_ends_with_its_documents_and_no_mail(workshop: Workshop) -> None:
     run_id = workshop.start(kind=runs.EXPORT, recipients=())
     workshop.work()
@@ -463,8 +501,8 @@ def large(workshop: Workshop) -> None:
     """Let dashboards make files that no limit of a megabyte lets through."""
     render = workshop.deps.render
 
-    def padded(request: CaptureRequest) -> Captured:
-        captured = render(request)
+    def padded(request: CaptureRequest, in_vain: threading.Event) -> Captured:
+        captured = render(request, in_vain)
         table = replace(captured.tables[0], rows=(("x" * 2 * MEGABYTE,),))
         return replace(captured, tables=(table,))
 

@@ -74,6 +74,25 @@ def test_a_misspelt_variable_is_refused_with_the_one_that_was_meant() -> None:
     ]
 
 
+def test_a_variable_that_resembles_none_is_refused_without_a_guess() -> None:
+    assert faults(LEAST | {"BROADSHEET_FOO": "1"}) == [
+        "BROADSHEET_FOO is not a setting of Broadsheet. Unset it; README lists what there is."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wants"),
+    [
+        ("SMTP_RATE", "abc", "must be a number."),
+        ("SMTP_PORT", "1.5", "must be a whole number."),
+        ("SMTP_PORT", "99999", "must be at least 1 and at most 65535."),
+        ("LOG_FORMAT", "yaml", "must be one of: json, text."),
+    ],
+)
+def test_a_value_that_is_none_is_told_what_it_must_be(name: str, value: str, wants: str) -> None:
+    assert faults(LEAST | {f"BROADSHEET_{name}": value}) == [f"BROADSHEET_{name}: {wants}"]
+
+
 def test_variables_of_others_are_none_of_our_business() -> None:
     assert Settings.from_environment(LEAST | {"PATH": "/bin", "GRAFANA_URL": "x"}) == parsed()
 

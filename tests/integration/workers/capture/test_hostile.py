@@ -48,7 +48,7 @@ from workers.capture.page import (
     PageUnreadable,
     TooSlow,
 )
-from workers.capture.request import Captured, CaptureRequest
+from workers.capture.request import Captured, CaptureRequest, InVain
 
 AT = dt.datetime(2026, 11, 23, 6, 0, tzinfo=dt.UTC)
 NOTHING: tuple[str, ...] = ()
@@ -598,6 +598,24 @@ def test_a_page_that_fills_the_memory_is_ended(
     error = refused(browser, grafana, code, lasting=20_000)
     assert isinstance(error, PageTooLarge)
     assert error.message.startswith("The page took more than 500 MB, 2 times")
+    assert_clean(browser)
+
+
+def test_a_capture_that_is_in_vain_is_broken_off_and_keeps_the_browser(
+    browser: Browser, grafana: StandIn
+) -> None:
+    assert_clean(browser)
+    before = browser._chromium
+    in_vain = threading.Event()
+    grafana.add_dashboard({"uid": "slow", "title": "Slow", "panels": [panel(1, delay=15_000)]})
+    teller = threading.Timer(0.5, in_vain.set)
+    teller.start()
+    began = time.monotonic()
+    with pytest.raises(InVain):
+        browser.capture(CaptureRequest(uid="slow", at=AT, formats=NOTHING), in_vain)
+    assert time.monotonic() - began < 8
+    teller.join()
+    assert browser._chromium is before
     assert_clean(browser)
 
 
