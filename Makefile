@@ -21,7 +21,7 @@ up: .venv/ready-local browser ## Run Broadsheet on this machine until Ctrl-C
 	@exec $(BIN)/python -m deploy.local up
 
 .PHONY: test
-test: .venv/ready-test browser ## Run all tests, against real services
+test: .venv/ready-test browser nginx ## Run all tests, against real services
 	@exec $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: test-unit
@@ -33,7 +33,7 @@ test-integration: .venv/ready-test browser ## Run the tests of each module again
 	@exec $(BIN)/python -m pytest tests/integration
 
 .PHONY: test-acceptance
-test-acceptance: .venv/ready-test browser ## Run the tests of all processes together
+test-acceptance: .venv/ready-test browser nginx ## Run the tests of all processes together
 	@exec $(BIN)/python -m pytest tests/acceptance
 
 .PHONY: check
@@ -82,6 +82,10 @@ clean: ## Delete .venv, results and caches
 .PHONY: browser
 browser:
 	@$(BIN)/python -m deploy.local.browser
+
+.PHONY: nginx
+nginx:
+	@$(BIN)/python -m deploy.local.nginx
 
 .venv/ready-%: pyproject.toml constraints.txt
 	@deploy/local/bootstrap.sh $*

@@ -5,9 +5,11 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable
 
+import structlog
 from flask import Flask, Response, request
 from flask.json.provider import DefaultJSONProvider
 from werkzeug.exceptions import BadRequest
+from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import BaseConverter
 
 from api import (
@@ -80,6 +82,11 @@ def create_app(
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     app.url_map.converters["id64"] = Id64
+    if trusted := settings.trusted_proxies:
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]  # as Flask's documentation says
+            app.wsgi_app, x_for=trusted, x_proto=trusted, x_host=trusted, x_prefix=trusted
+        )
+    app.before_request(_name_client)
     app.before_request(_check_address)
     auth.register(app, auth.authenticator(settings, pool=pool, grafana=grafana))
     app.after_request(_headers)
@@ -124,6 +131,13 @@ class Id64(BaseConverter):
         return None
 
 
+def _name_client() -> None:
+    """Put the client's address on every line that is logged for this request."""
+    # Threads serve one request after the other, and keep what the last one has bound.
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(client=request.remote_addr)
+
+
 def _check_address() -> None:
     """Refuse what no text in the database can hold, wherever in the address it stands."""
     values = [request.path, *request.args.keys(), *request.args.values()]
@@ -132,12 +146,26 @@ def _check_address() -> None:
             raise BadRequest(f"The address {fault}")
 
 
+#: What a browser must not do with any answer. Strict-Transport-Security is left to the proxy that
+#: speaks TLS: it concerns the whole host, and so Grafana as well.
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": (
+        "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox"
+    ),
+    # For browsers that do not know frame-ancestors.
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    "X-Permitted-Cross-Domain-Policies": "none",
+    "Cache-Control": "no-store",
+}
+
+
 def _headers(response: Response) -> Response:
-    """Say what a browser must not do with any answer; the documentation page sets its own."""
-    response.headers.setdefault("X-Content-Type-Options", "nosniff")
-    response.headers.setdefault(
-        "Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"
-    )
-    response.headers.setdefault("Referrer-Policy", "no-referrer")
-    response.headers.setdefault("Cache-Control", "no-store")
+    """Add them; the documentation page has a policy of its own."""
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
     return response

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from flask import Flask, Request, current_app, g, request
 from werkzeug.exceptions import BadRequest, Forbidden
 
+from api import limits
 from api.grafana_login import GrafanaLogin
 from api.identity import Identity, by_role, identity, unauthorized, wanted_org
 from shared import db, tokens
@@ -169,7 +170,7 @@ def register(app: Flask, authenticate: Authenticator) -> None:
         if need.public:
             return
         if need.of_somebody:
-            g.identity = authenticate(request)
+            g.identity = limits.bounded(authenticate, request)
         values = request.view_args or {}
         if None in values.values():
             raise BadRequest("The id in the address is not a number from 1 to 9223372036854775807")

@@ -113,7 +113,7 @@ def _document(doc: dict[str, Any], doc_info: dict[str, Any], **_: Any) -> dict[s
         doc["security"] = []
         doc["x-permission"] = str(need)
     elif need is not None:
-        statuses |= {401, 403} if need.action else {401}
+        statuses |= {401, 403, 429} if need.action else {401, 429}
         doc["security"] = [{"token": []}, {"user": []}]
         doc["x-permission"] = str(need)
         texts = doc_info["docstring"]

@@ -13,6 +13,7 @@ from api.audit import noted
 from api.auth import identity, needs
 from api.blueprint import Blueprint
 from api.errors import invalid
+from api.hrefs import here
 from api.services import services, transaction
 from api.times import shown
 from shared import deliveries, mail_server, queue, resolutions, runs
@@ -163,5 +164,5 @@ def _undelivered(item: Undelivered, waits: str | None) -> dict[str, Any]:
         "messageId": delivery.message_id,
         "created": shown(delivery.created_at),
         "finished": shown(delivery.finished_at),
-        "href": f"/api/reports/runs/{delivery.run_id}",
+        "href": here(f"/api/reports/runs/{delivery.run_id}"),
     }

@@ -11,6 +11,12 @@ from marshmallow import Schema, ValidationError, fields, pre_load, validate
 
 INT64 = 2**63 - 1
 
+#: Of one dashboard; a value beyond that would not fit into the address of a page.
+MAX_VARIABLES = 100
+MAX_VALUES = 1_000
+LONGEST_NAME = 200
+LONGEST_VALUE = 2_000
+
 _RFC3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,9})?([Zz]|[+-][0-2]\d:[0-5]\d)",
     re.ASCII,
@@ -182,9 +188,13 @@ class Variables(fields.Dict):
 
     def __init__(self, **kwargs: Any) -> None:
         described = {
+            "maxProperties": MAX_VARIABLES,
+            "propertyNames": {"maxLength": LONGEST_NAME},
             "additionalProperties": {
                 "type": ["string", "number", "array", "null"],
-                "items": {"type": ["string", "number"]},
+                "maxLength": LONGEST_VALUE,
+                "maxItems": MAX_VALUES,
+                "items": {"type": ["string", "number"], "maxLength": LONGEST_VALUE},
             },
         }
         super().__init__(metadata={**described, **kwargs.pop("metadata", {})}, **kwargs)
@@ -195,15 +205,28 @@ class Variables(fields.Dict):
         del attr, data, kwargs
         if not isinstance(value, dict):
             raise self.make_error("invalid")
-        faults = {
-            name: ["must be text or a list of texts"]
-            for name, item in value.items()
-            if item is not None
-            and not all(map(_is_scalar, item if isinstance(item, list) else [item]))
-        }
+        if len(value) > MAX_VARIABLES:
+            raise ValidationError(f"must not have more than {MAX_VARIABLES} variables")
+        if any(len(name) > LONGEST_NAME for name in value):
+            raise ValidationError(f"must not have names longer than {LONGEST_NAME} characters")
+        faults = {name: [fault] for name, item in value.items() if (fault := _amiss(item))}
         if faults:
             raise ValidationError(faults)
         return value
+
+
+def _amiss(item: Any) -> str:
+    """Say what is wrong with the value of a variable; empty: nothing."""
+    if item is None:
+        return ""
+    values = item if isinstance(item, list) else [item]
+    if not all(map(_is_scalar, values)):
+        return "must be text or a list of texts"
+    if len(values) > MAX_VALUES:
+        return f"must not have more than {MAX_VALUES} values"
+    if any(isinstance(value, str) and len(value) > LONGEST_VALUE for value in values):
+        return _longest(LONGEST_VALUE)
+    return ""
 
 
 def _is_scalar(value: Any) -> bool:

@@ -32,6 +32,12 @@ graceful_timeout = 30
 PATIENCE = 20.0
 # Longer than common proxies keep a connection, so that it is they who close it.
 keepalive = 75
+# Whom a proxy speaks for is decided in `api.app`, by BROADSHEET_TRUSTED_PROXIES alone. gunicorn
+# would believe any peer on loopback or a Unix socket, also when it says SCRIPT_NAME or PATH_INFO:
+# a client of a proxy that passes those on could then reach paths that the proxy does not serve.
+forwarded_allow_ips = ""
+forwarder_headers = ""
+secure_scheme_headers: dict[str, str] = {}
 # Any program of the same user could use it, and nothing of ours does.
 control_socket_disable = True
 

@@ -13,9 +13,11 @@ from typing import Any
 from flask import Response, jsonify, request
 from werkzeug.exceptions import InternalServerError, TooManyRequests, UnprocessableEntity
 
+from api import limits
 from api.audit import noted
 from api.auth import SEND, identity
 from api.errors import invalid
+from api.hrefs import here
 from api.services import services, transaction
 from shared import admission, deliveries, runs
 from shared.db import Connection
@@ -72,14 +74,19 @@ def repeated() -> Run | Response | None:
     """Return the outcome of the run that this very request started before; None for a new one.
 
     To be called before anything is checked but who asks: what was started then counts, whatever
-    has become of its report since. Otherwise like `run_to_its_end`.
+    has become of its report since. A new one is counted, and `TooManyRequests` where the caller
+    has had its share (a repeat is not: it starts nothing). Otherwise like `run_to_its_end`.
     """
     key = _key()
     if key is None:
+        limits.count(identity().who)
         return None
     with transaction() as conn:
         run_id = _earlier(conn, key)
-    return None if run_id is None else _followed(lambda: (run_id, []))
+    if run_id is None:
+        limits.count(identity().who)
+        return None
+    return _followed(lambda: (run_id, []))
 
 
 def run_to_its_end(make: Make) -> Run | Response:
@@ -223,7 +230,7 @@ def _is_active(run: Run | None) -> bool:
 
 
 def _pointer(status: int, run_id: int, message: str) -> Response:
-    address = f"/api/reports/runs/{run_id}"
+    address = here(f"/api/reports/runs/{run_id}")
     response = jsonify({"message": f"{message}: see {address}", "runId": run_id})
     response.status_code = status
     response.headers["Location"] = address

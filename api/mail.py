@@ -9,12 +9,12 @@ from typing import Any
 from flask import Response
 from werkzeug.exceptions import BadRequest, NotFound
 
-from api import addresses, auth, dashboards, launch, schemas
+from api import auth, dashboards, launch, schemas
 from api.auth import identity, needs
 from api.blueprint import Blueprint
 from api.errors import invalid
 from api.fields import INT64
-from api.reports import blank, check_ranges, check_schedule, check_sendable, merged
+from api.reports import blank, check_ranges, check_schedule, check_sendable, merged, recipients_of
 from api.services import services, transaction
 from shared import deliveries, reports, runs
 from shared.db import Connection
@@ -49,7 +49,7 @@ def send_report(body: dict[str, Any]) -> Response | dict[str, Any]:
 
 def _mail(body: dict[str, Any], report_id: int) -> launch.Make:
     """Check what is asked for, with Grafana's help; return what makes the run of it."""
-    recipients = addresses.parse("emails", body.get("emails") or body.get("email") or "")
+    recipients = recipients_of("emails", body.get("emails") or body.get("email") or "")
     if not recipients and not body.get("useEmailsFromReport"):
         raise invalid("emails", "is required, unless useEmailsFromReport is true")
 

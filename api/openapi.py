@@ -43,6 +43,13 @@ class Api(flask_smorest.Api):  # type: ignore[misc]  # flask-smorest has no type
     def _register_error_handlers(self) -> None:
         pass
 
+    def _openapi_json(self) -> flask.Response:
+        """Serve the document, saying where the API is reached if a proxy has it below a path."""
+        document = self.spec.to_dict()
+        if root := flask.request.script_root:
+            document["servers"] = [{"url": root}]
+        return flask.jsonify(document)
+
     def _register_pagination_header(self) -> None:
         """Leave out what describes flask-smorest's own paging, which we do not use."""
 

@@ -189,8 +189,11 @@ def merged(body: Mapping[str, Any], stored: Report, now: dt.datetime) -> Report:
         name=body.get("name", ""),
         subject=body.get("subject", stored.subject),
         message=body.get("message", ""),
-        recipients=addresses.parse("recipients", body.get("recipients", "")),
-        reply_to=addresses.parse("replyTo", body.get("replyTo", "")),
+        recipients=recipients_of("recipients", body.get("recipients", "")),
+        # Nothing is sent there but what a reader writes, so any domain will do.
+        reply_to=addresses.parse(
+            "replyTo", body.get("replyTo", ""), most=services().settings.max_recipients
+        ),
         # Expired is what we found, not what anybody wants: an edit may give it a new end.
         state=SCHEDULED if state == EXPIRED else state,
         schedule=schedule_of(body.get("schedule", {}), stored.schedule, state, now),
@@ -202,6 +205,14 @@ def merged(body: Mapping[str, Any], stored: Report, now: dt.datetime) -> Report:
         scale_factor=body.get("scaleFactor", stored.scale_factor),
         updated=now,
     )
+
+
+def recipients_of(field: str, text: str) -> tuple[str, ...]:
+    """Return to whom mail may go, or raise `BadRequest` naming the field."""
+    settings = services().settings
+    found = addresses.parse(field, text, most=settings.max_recipients)
+    addresses.check_domains(field, found, settings.allowed_domains)
+    return found
 
 
 def schedule_of(
@@ -253,6 +264,9 @@ def _dashboards(body: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "reportVariables": body.get("templateVars", {}),
             }
         ]
+    most = services().settings.max_dashboards
+    if len(items) > most:
+        raise invalid("dashboards", f"must not have more than {most} entries")
     return [
         {
             "dashboard": {"id": 0, "uid": "", "name": "", **item.get("dashboard", {})},
@@ -292,14 +306,14 @@ def check(report: Report, now: dt.datetime) -> None:
 
 
 def check_options(options: Mapping[str, Any]) -> None:
-    """Raise `BadRequest` for a zone that there is none of, or addresses that are none.
+    """Raise `BadRequest` for a zone that there is none of, or addresses that cannot be mailed.
 
     The rest is checked as it comes in.
     """
     name = str(options.get("timeZone") or "")
     if name and schedule.find_zone(name) is None:
         raise invalid("options.timeZone", 'must be an IANA name such as "Europe/Warsaw", or empty')
-    addresses.parse("options.failureRecipients", str(options.get("failureRecipients") or ""))
+    recipients_of("options.failureRecipients", str(options.get("failureRecipients") or ""))
 
 
 def check_sendable(report: Report) -> None:
@@ -308,6 +322,8 @@ def check_sendable(report: Report) -> None:
         raise invalid("name", "is required")
     if not report.recipients:
         raise invalid("recipients", "at least one e-mail address is required")
+    # Once more, for those that were stored when other domains were allowed.
+    addresses.check_domains("recipients", report.recipients, services().settings.allowed_domains)
     if not report.dashboards:
         raise invalid("dashboards", "at least one dashboard is required")
     for position, item in enumerate(report.dashboards):

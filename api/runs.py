@@ -15,6 +15,7 @@ from api.audit import noted
 from api.auth import identity, needs
 from api.blueprint import Blueprint
 from api.deliveries import mails_of_run
+from api.hrefs import here
 from api.services import transaction
 from api.times import shown
 from shared import captures, documents, reports, runs
@@ -212,7 +213,7 @@ def _summary(run: Run) -> dict[str, Any]:
             "assemble": run.timings.get("assemble"),
             "delivering": _milliseconds(run.rendered_at, run.finished_at),
         },
-        "href": f"/api/reports/runs/{run.id}",
+        "href": here(f"/api/reports/runs/{run.id}"),
     }
 
 
@@ -268,5 +269,5 @@ def _document(document: Document) -> dict[str, Any]:
         "mediaType": document.media_type,
         "size": document.size,
         "sha256": document.sha256,
-        "href": f"/api/reports/runs/{document.run_id}/documents/{document.id}",
+        "href": here(f"/api/reports/runs/{document.run_id}/documents/{document.id}"),
     }

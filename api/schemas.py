@@ -7,7 +7,10 @@ holds one against the other.
 
 from __future__ import annotations
 
-from marshmallow import fields, validate
+import json
+from typing import Any
+
+from marshmallow import ValidationError, fields, validate, validates_schema
 
 from api.fields import (
     INT64,
@@ -33,12 +36,13 @@ from shared import (
     schedule,
     spec,
 )
+from shared.settings import MAX_DASHBOARDS, MAX_RECIPIENTS
 
-MAX_RECIPIENTS = 500
-MAX_DASHBOARDS = 50
 MAX_FORMATS = 20
 MAX_FOOTER_ITEMS = 10
 LONGEST_CAUSE = 100_000
+#: Of all options together, as JSON: those that we do not know are kept as they come.
+LONGEST_OPTIONS = 65_536
 #: A picture of 190 kB, written as an address: what the workers take into a mail.
 MAX_LOGO = 256 * 1024
 #: Three times an address of the greatest length, on average, would be a very odd list.
@@ -205,6 +209,14 @@ class ReportOptions(Body):
             )
         },
     )
+
+    @validates_schema(pass_original=True, skip_on_field_errors=True)
+    def _bounded(self, data: Any, original: Any, **_: Any) -> None:
+        del data
+        if len(json.dumps(original)) > LONGEST_OPTIONS:
+            raise ValidationError(
+                f"must not be longer than {LONGEST_OPTIONS} characters, written as JSON"
+            )
 
     class Meta:
         """Echo what newer Grafanas know."""

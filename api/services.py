@@ -5,10 +5,11 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from flask import current_app
 
+from api.closed import Closed
 from api.identity import identity
 from api.waiter import Waiter
 from shared import db
@@ -33,6 +34,8 @@ class Services:
     grafana: Grafana
     waiter: Waiter
     clock: Callable[[], dt.datetime]
+    #: Addresses whose credentials were wrong too often.
+    closed: Closed = field(default_factory=Closed)
 
     def now(self) -> dt.datetime:
         """Read the clock, in whole seconds, as Grafana shows its times."""

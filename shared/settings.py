@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import ipaddress
 import json
 import re
 import ssl
@@ -35,11 +36,30 @@ CLOSE = 0.85
 SLOWEST = 0.01
 #: Of a key that nobody can guess.
 SHORTEST_KEY = 16
+#: What one report can have at all; the settings may allow less.
+MAX_RECIPIENTS = 500
+MAX_DASHBOARDS = 50
+#: The periods of a limit such as "30/minute", in seconds.
+PERIODS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}
+#: A rule for domains: "example.org", "*.example.org" (what is below it), or "*".
+DOMAIN_RULE = re.compile(r"\*|(?:\*\.)?[^\s@*]+")
 #: Headers that are about one request or one connection, and are whoever's who makes it.
 RESERVED_HEADERS = {
     *("accept", "accept-encoding", "content-length", "content-type", "host"),
     *("connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"),
 }
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Rate:
+    """So many calls in a period, which is in seconds."""
+
+    calls: int
+    period: int
+
+    def __str__(self) -> str:
+        names = {seconds: name for name, seconds in PERIODS.items()}
+        return f"{self.calls}/{names[self.period]}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +117,8 @@ class Settings:
     smtp_password: str = dataclasses.field(default="", repr=False)
     #: "none", "starttls" or "tls" (from the first byte, usually port 465).
     smtp_security: str = "none"
+    #: Certificates in PEM that the mail server's may come from, besides the usual ones.
+    smtp_ca: str = dataclasses.field(default="", repr=False)
     smtp_timeout: float = 60.0
     smtp_from: str = "Broadsheet <broadsheet@localhost>"
     #: Mails per second and connections at once, of all mailers together; 0: as many as there are.
@@ -112,6 +134,16 @@ class Settings:
     #: Such calls at once per process, and requested runs under way at once per organisation.
     wait_slots: int = 64
     max_body_bytes: int = 1_048_576
+    #: Reverse proxies before the API, each of which says whom it speaks for; 0: none is believed.
+    trusted_proxies: int = 0
+    #: Domains that reports may go to; see `shared.domains`.
+    allowed_domains: tuple[str, ...] = ("*",)
+    max_recipients: int = MAX_RECIPIENTS
+    max_dashboards: int = MAX_DASHBOARDS
+    #: Calls that render or mail, of one caller; None: as many as there are slots for.
+    rate_limit: Rate | None = Rate(60, 60)
+    #: Failed authentications of one client address; None: as many as it likes.
+    auth_failure_limit: Rate | None = Rate(30, 60)
     max_attachment_size_mb: int = 10
     catchup_seconds: int = 86_400
     #: A run that is not rendered so long after it might have begun is given up, visibly.
@@ -384,6 +416,33 @@ def _whole(low: int, high: int) -> Any:
     return read
 
 
+def _limit(env: FileAwareEnv, variable: str, default: Any) -> Rate | None:
+    """Read "30/minute"; 0 is no limit."""
+    text = _text(env, variable, default)
+    if text == "0":
+        return None
+    found = re.fullmatch(r"(\d{1,6})/([a-z]+)", text, re.ASCII)
+    if not found or not int(found[1]) or found[2] not in PERIODS:
+        raise SettingsError(
+            f'{PREFIX}{variable}: must be a number per {", ".join(PERIODS)}, such as "30/minute", '
+            "or 0 for no limit."
+        )
+    return Rate(int(found[1]), PERIODS[found[2]])
+
+
+def _domains(env: FileAwareEnv, variable: str, default: Any) -> tuple[str, ...]:
+    rules = _list(env, variable, default)
+    for rule in rules:
+        if not DOMAIN_RULE.fullmatch(rule):
+            raise SettingsError(
+                f"{PREFIX}{variable}: {rule!r} is no domain; write example.org, *.example.org for "
+                "all below it, or * for any, separated by commas."
+            )
+    if not rules:
+        raise SettingsError(f"{PREFIX}{variable}: is empty; * allows every domain.")
+    return rules
+
+
 def _choice(*choices: str) -> Any:
     def read(env: FileAwareEnv, variable: str, default: Any) -> Any:
         return env.str(variable, default, validate=validate.OneOf(choices))
@@ -423,6 +482,7 @@ _READERS: dict[str, Any] = {
     "smtp_user": _text,
     "smtp_password": _text,
     "smtp_security": _choice("none", "starttls", "tls"),
+    "smtp_ca": _certificates,
     "smtp_timeout": _seconds,
     "smtp_from": _text,
     "smtp_rate": _rate,
@@ -433,6 +493,12 @@ _READERS: dict[str, Any] = {
     "wait_timeout": _seconds,
     "wait_slots": _whole(1, 10_000),
     "max_body_bytes": _whole(1_024, 104_857_600),
+    "trusted_proxies": _whole(0, 10),
+    "allowed_domains": _domains,
+    "max_recipients": _whole(1, MAX_RECIPIENTS),
+    "max_dashboards": _whole(1, MAX_DASHBOARDS),
+    "rate_limit": _limit,
+    "auth_failure_limit": _limit,
     "max_attachment_size_mb": _whole(1, 1_000),
     "catchup_seconds": _whole(0, 31_536_000),
     "run_timeout": _at_least(10),
@@ -448,6 +514,15 @@ def _is_broker(value: str) -> bool:
         return False
     database = urlsplit(value).path.strip("/")
     return not database or (database.isascii() and database.isdigit())
+
+
+def _is_loopback(host: str) -> bool:
+    if host.lower().rstrip(".") in ("", "localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _cross_checks(values: Mapping[str, Any]) -> list[str]:
@@ -474,6 +549,15 @@ def _cross_checks(values: Mapping[str, Any]) -> list[str]:
         faults.append(
             f"{PREFIX}GRAFANA_ACCESS: headers does not go with {PREFIX}GRAFANA_CA, which a browser "
             "takes from the operating system only."
+        )
+    if (
+        values["smtp_password"]
+        and values["smtp_security"] == "none"
+        and not _is_loopback(values["smtp_host"])
+    ):
+        faults.append(
+            f"{PREFIX}SMTP_SECURITY: none would send {PREFIX}SMTP_PASSWORD over the network in "
+            "clear; set it to starttls or tls."
         )
     if "@" not in values["smtp_from"]:
         faults.append(f"{PREFIX}SMTP_FROM: must be an e-mail address.")

@@ -180,9 +180,7 @@ class Mailer:
             MAIL_DEFAULT_SENDER=self._from,
             MAIL_MAX_EMAILS=MAILS_PER_CONNECTION,
         )
-        self._connection = _Connection(
-            flask_mail.Mail(self._app), settings.smtp_timeout, reply_timeout, place
-        )
+        self._connection = _Connection(flask_mail.Mail(self._app), settings, reply_timeout, place)
 
     def build(
         self, letter: Letter, *, recipient: str, message_id: str, attachments: Sequence[Attachment]
@@ -597,12 +595,13 @@ class _Connection(flask_mail.Connection):
     host: _Client | None
 
     def __init__(
-        self, mail: Any, timeout: float, reply_timeout: float, place: MailPlace | None
+        self, mail: Any, settings: Settings, reply_timeout: float, place: MailPlace | None
     ) -> None:
         super().__init__(mail)
         self.host = None
         self._place = place
-        self._timeout = timeout
+        self._timeout = settings.smtp_timeout
+        self._authorities = settings.smtp_ca
         self._reply_timeout = reply_timeout
 
     def ready(self, *, known: bool = False) -> _Client:
@@ -649,7 +648,7 @@ class _Connection(flask_mail.Connection):
             client.ehlo_or_helo_if_needed()
             if mail.use_tls:
                 phase = "tls"
-                client.starttls(context=ssl.create_default_context())
+                client.starttls(context=self._tls())
                 client.ehlo_or_helo_if_needed()
             if mail.username:
                 phase = "auth"
@@ -667,6 +666,13 @@ class _Connection(flask_mail.Connection):
         client.sock.settimeout(self._timeout)
         return client
 
+    def _tls(self) -> ssl.SSLContext:
+        """Return what checks certificate and host name, against the settings' authorities too."""
+        context = ssl.create_default_context()
+        if self._authorities:
+            context.load_verify_locations(cadata=self._authorities)
+        return context
+
     def _open(self) -> _Client:
         arguments: dict[str, Any] = {
             "host": self.mail.server,
@@ -676,7 +682,7 @@ class _Connection(flask_mail.Connection):
             "timeout": min(GREETING, self._timeout),
         }
         if self.mail.use_ssl:
-            client: _Client = _TLSClient(**arguments, context=ssl.create_default_context())
+            client: _Client = _TLSClient(**arguments, context=self._tls())
         else:
             client = _Client(**arguments)
         client.local_hostname = _own_name(client)
@@ -835,7 +841,9 @@ def _unreachable(exc: OSError, phase: str) -> MailRefused:
     configuration = False
     if isinstance(exc, ssl.SSLCertVerificationError):
         problem = f"shows a certificate that is not trusted: {exc.verify_message}"
-        advice = "make its authority known with SSL_CERT_FILE, or use the name it is made for"
+        advice = (
+            "make its authority known with BROADSHEET_SMTP_CA_FILE, or use the name it is made for"
+        )
         configuration = True
     elif isinstance(exc, ssl.SSLError):
         problem, advice = "does not speak TLS here", _HOW

@@ -25,6 +25,7 @@ from shared import (
     db,
     deliveries,
     documents,
+    domains,
     links,
     log,
     mail_server,
@@ -511,6 +512,10 @@ def deliver(task_id: int, deps: Deps) -> None:
 
 
 def _deliver(deps: Deps, claim: Claim, delivery: Delivery) -> None:
+    if not domains.is_allowed(delivery.recipient, deps.settings.allowed_domains):
+        # It was when the report was saved. Here is the last look before the mail server.
+        _finish_delivery(deps, claim, "failed", None, NOT_ALLOWED)
+        return
     try:
         # A place for a connection first: a turn that is not used would be lost to the others.
         with beating(deps.pool, claim), deps.mailer.reserved():
@@ -561,6 +566,7 @@ def _put_back(deps: Deps, claim: Claim, delivery: Delivery, wait: float, cause: 
     logger.debug("delivery.put_back", after=round(wait, 1), cause=cause)
 
 
+NOT_ALLOWED = "Reports may not go to this domain: it is not in BROADSHEET_ALLOWED_DOMAINS."
 TOO_MANY = "Its turn did not come within a day: more mails wait than may be sent."
 
 

@@ -9,16 +9,14 @@ still a report, so what cannot be had is a hint, once per .venv.
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from deploy.local import apt
 from workers import fontconfig
 from workers.chromium import BrowserMissing, find
 
-INSTALL_TIMEOUT = 600
 #: They are a hundred megabytes, and a machine without a network should not be kept from its work.
 FONTS_TIMEOUT = 180
 #: That fonts were tried to be had, so that no later `make` tries again.
@@ -43,7 +41,7 @@ def _browser() -> bool:
         return True
     for command in [] if chosen else list(_ways()):
         print(f"No browser yet; trying: {' '.join(command)}", flush=True)
-        if not _run(command):
+        if not apt.run(command):
             continue
         try:
             print(f"Browser: {find(chosen, os.environ).version}")
@@ -59,13 +57,13 @@ def _fonts() -> None:
     """Have fonts for the scripts of the world, if that is easily done; else say what is missing."""
     if TRIED.exists() or not fontconfig.advice(fontconfig.languages(os.environ)):
         return
-    if apt := _apt():
+    if may := apt.command():
         quick = ("-o", "Acquire::http::Timeout=10", "-o", "Acquire::Retries=0")
         packages = ("fontconfig", *fontconfig.PACKAGES)
         print(f"Some scripts have no font yet; trying: apt-get install {' '.join(packages)}")
-        install = (*apt, *quick, "install", "--yes", "--no-install-recommends", *packages)
-        if not _run(install, FONTS_TIMEOUT) and _run((*apt, *quick, "update"), FONTS_TIMEOUT):
-            _run(install, FONTS_TIMEOUT)
+        install = (*may, *quick, "install", "--yes", "--no-install-recommends", *packages)
+        if not apt.run(install, FONTS_TIMEOUT) and apt.run((*may, *quick, "update"), FONTS_TIMEOUT):
+            apt.run(install, FONTS_TIMEOUT)
     advice = fontconfig.advice(fontconfig.languages(os.environ))
     if advice:
         print(advice)
@@ -76,48 +74,14 @@ def _ways() -> Iterator[Sequence[str]]:
     """Yield the commands that may bring a browser, in the order they are to be tried."""
     playwright = (sys.executable, "-m", "playwright")
     yield *playwright, "install", "chromium-headless-shell"
-    apt = _apt()
-    if not apt:
+    may = apt.command()
+    if not may:
         return
-    yield *apt, "update"
+    yield *may, "update"
     for package in ("chromium-headless-shell", "chromium"):
-        yield *apt, "install", "--yes", "--no-install-recommends", package
+        yield *may, "install", "--yes", "--no-install-recommends", package
     # Ubuntu's packages are hollow; there the download lacks only some libraries.
     yield *playwright, "install-deps", "chromium-headless-shell"
-
-
-def _apt() -> tuple[str, ...]:
-    """Return the beginning of a command that installs packages without asking, () if none may."""
-    if shutil.which("apt-get") is None:
-        return ()
-    if os.geteuid() == 0:
-        rights: tuple[str, ...] = ()
-    elif shutil.which("sudo") and _run(("sudo", "--non-interactive", "true")):
-        rights = ("sudo", "--non-interactive")
-    else:
-        return ()
-    return (*rights, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet=2")
-
-
-def _run(command: Sequence[str], timeout: float = INSTALL_TIMEOUT) -> bool:
-    """Run a command and say whether it went well; what it says is of interest only if not."""
-    try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-            timeout=timeout,
-        )
-    except (OSError, subprocess.TimeoutExpired) as exc:
-        print(f"  {exc}", file=sys.stderr)
-        return False
-    if done.returncode:
-        complaints = [line for line in done.stdout.splitlines() if "rror" in line]
-        print(f"  {(complaints or ['It failed.'])[0].strip()}", file=sys.stderr)
-    return done.returncode == 0
 
 
 if __name__ == "__main__":

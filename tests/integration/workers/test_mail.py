@@ -743,7 +743,7 @@ def test_a_certificate_that_nobody_vouches_for_is_not_accepted(
 ) -> None:
     with Inbox(tmp_path, tls=certificate, tls_from_start=security == "tls") as inbox:
         mailer = Mailer(settings(inbox.port, smtp_security=security))
-        with pytest.raises(MailRefused, match=r"not trusted.*SSL_CERT_FILE") as refused:
+        with pytest.raises(MailRefused, match=r"not trusted.*BROADSHEET_SMTP_CA_FILE") as refused:
             send(mailer)
     assert refused.value.configuration
     assert not refused.value.permanent
