@@ -87,6 +87,7 @@ def create_app(
             app.wsgi_app, x_for=trusted, x_proto=trusted, x_host=trusted, x_prefix=trusted
         )
     app.before_request(_name_client)
+    app.teardown_request(_forget_client)
     app.before_request(_check_address)
     auth.register(app, auth.authenticator(settings, pool=pool, grafana=grafana))
     app.after_request(_headers)
@@ -133,9 +134,12 @@ class Id64(BaseConverter):
 
 def _name_client() -> None:
     """Put the client's address on every line that is logged for this request."""
-    # Threads serve one request after the other, and keep what the last one has bound.
-    structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(client=request.remote_addr)
+
+
+def _forget_client(_: BaseException | None) -> None:
+    """Take it off again: the thread goes on to serve others."""
+    structlog.contextvars.unbind_contextvars("client")
 
 
 def _check_address() -> None:

@@ -24,6 +24,8 @@ def on_dashboard(**changes):
     return report_body(dashboards=[{"dashboard": {"uid": "x"}, **changes}])
 
 
+VARIABLES = "dashboards[0].reportVariables"
+
 #: Bodies, and the field that is wrong with each. One list for one test: a database is dear.
 WRONG = [
     (body_with(name=...), "name"),
@@ -46,6 +48,7 @@ WRONG = [
     (body_with(replyTo="nobody"), "replyTo"),
     (body_with(message=1.5), "message"),
     (body_with(message="x" * 65_537), "message"),
+    (body_with(options={"new": "x" * 65_536}), "options"),
     (body_with(enableDashboardUrl="true"), "enableDashboardUrl"),
     (body_with(enableCsv=1), "enableCsv"),
     (body_with(state="asleep"), "state"),
@@ -54,6 +57,10 @@ WRONG = [
     (body_with(scaleFactor=True), "scaleFactor"),
     (body_with(scaleFactor=-1), "scaleFactor"),
     (body_with(scaleFactor=2**63), "scaleFactor"),
+    (on_dashboard(reportVariables={f"v{n}": "1" for n in range(101)}), VARIABLES),
+    (on_dashboard(reportVariables={"v" * 201: "1"}), VARIABLES),
+    (on_dashboard(reportVariables={"v": ["1"] * 1_001}), f"{VARIABLES}.v"),
+    (on_dashboard(reportVariables={"v": ["1", "x" * 2_001]}), f"{VARIABLES}.v"),
     (body_with(formats="pdf"), "formats"),
     (body_with(formats=["pdf", 1]), "formats[1]"),
     (body_with(formats=[None]), "formats[0]"),

@@ -103,6 +103,14 @@ def test_it_serves_logs_in_one_form_and_ends_when_told(server: Server, pool: db.
     assert secret not in str(server.lines)
 
 
+def test_nobody_tells_the_server_that_it_was_asked_for_another_path(server: Server):
+    """gunicorn itself would take these from any peer on loopback, such as a proxy."""
+    forged = {"SCRIPT_NAME": "/evil", "PATH_INFO": "/healthz", "X-Forwarded-Proto": "gopher"}
+    with httpx.Client(base_url=server.address, timeout=PATIENCE) as http:
+        assert http.get("/nowhere", headers=forged).status_code == 404
+        assert http.get("/healthz", headers={"SCRIPT_NAME": "/evil"}).status_code == 200
+
+
 def test_the_thread_that_listens_is_the_workers_own(server: Server, pool: db.Pool):
     """gunicorn forks after reading its settings; what was open before would be shared."""
     with httpx.Client(base_url=server.address, timeout=PATIENCE) as http:

@@ -206,6 +206,21 @@ def test_a_mail_that_is_taken_is_sent_and_counts_one_attempt(office: Office, inb
     assert len(inbox.messages) == 1
 
 
+def test_a_mail_to_a_domain_that_is_no_longer_allowed_has_failed_and_is_not_sent(
+    office: Office, inbox: Inbox
+) -> None:
+    rings = office.rendered("ann@example.org", "bob@elsewhere.net")
+    deps = office.deps(allowed_domains=("*.example.org", "elsewhere.net"))
+    for ring in rings:
+        deliver(ring, deps)
+    with db.transaction(office.pool) as conn:
+        first, second = deliveries.of_run(conn, office.run().id)
+    assert (first.state, first.attempts, first.cause) == ("failed", 0, pipeline.NOT_ALLOWED)
+    assert second.state == "sent"
+    assert [mail.recipients for mail in inbox.messages] == [("bob@elsewhere.net",)]
+    assert office.run().state == "partial"
+
+
 # -- a server that is away ------------------------------------------------------------------
 
 

@@ -2,17 +2,18 @@ from __future__ import annotations
 
 import dataclasses
 import signal
+import socket
 import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
 from email.header import decode_header, make_header
 from email.message import EmailMessage
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 import trustme
@@ -735,6 +736,135 @@ def test_a_mail_travels_encrypted_and_signed_in(
         f"The mail server 127.0.0.1:{inbox.port} answers, encrypted with TLSv1.3, "
         "signed in as reports."
     )
+
+
+@pytest.mark.parametrize("security", ["starttls", "tls"])
+def test_an_authority_of_ones_own_is_trusted_besides_the_usual_ones(
+    tmp_path: Path, authority: trustme.CA, certificate: ssl.SSLContext, security: str
+) -> None:
+    known = authority.cert_pem.bytes().decode()
+    with Inbox(tmp_path, tls=certificate, tls_from_start=security == "tls") as inbox:
+        mailer = Mailer(settings(inbox.port, smtp_security=security, smtp_ca=known))
+        send(mailer)
+        mailer.close()
+        assert len(inbox.messages) == 1
+        other = trustme.CA().cert_pem.bytes().decode()
+        with pytest.raises(MailRefused, match=r"not trusted.*BROADSHEET_SMTP_CA_FILE"):
+            send(Mailer(settings(inbox.port, smtp_security=security, smtp_ca=other)))
+        assert len(inbox.messages) == 1
+
+
+@pytest.mark.usefixtures("_trusted")
+@pytest.mark.parametrize("security", ["starttls", "tls"])
+@pytest.mark.parametrize(
+    ("name", "days", "found"),
+    [
+        ("mail.example.org", 1, "IP address mismatch"),
+        ("127.0.0.1", -1, "certificate has expired"),
+    ],
+    ids=["of another host", "expired"],
+)
+def test_a_certificate_that_is_not_this_servers_or_not_of_today_is_not_accepted(
+    tmp_path: Path, authority: trustme.CA, security: str, name: str, days: int, found: str
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    begun = datetime(2020, 1, 1, tzinfo=UTC)
+    ends = datetime.now(UTC) + timedelta(days=days)
+    authority.issue_cert(name, not_before=begun, not_after=ends).configure_cert(context)
+    with Inbox(tmp_path / "inbox", tls=context, tls_from_start=security == "tls") as inbox:
+        mailer = Mailer(settings(inbox.port, smtp_security=security))
+        with pytest.raises(MailRefused, match=found) as refused:
+            send(mailer)
+        assert not inbox.messages
+    assert refused.value.configuration
+    assert refused.value.phase == ("tls" if security == "starttls" else "connect")
+
+
+class Between:
+    """Somebody between us and the mail server, who plays a script and keeps what he hears.
+
+    With `tls`, he starts it after the last line, answers one command, and hears the rest.
+    """
+
+    def __init__(self, *script: bytes, tls: ssl.SSLContext | None = None) -> None:
+        self.heard = b""
+        self.heard_encrypted = b""
+        self._script = script
+        self._tls = tls
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._socket.getsockname()[1]
+        self._thread = threading.Thread(target=self._play)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.join(10)
+        self._socket.close()
+
+    def _play(self) -> None:
+        connection, _ = self._socket.accept()
+        with connection:
+            *lines, last = self._script
+            for line in lines:
+                connection.sendall(line)
+                self.heard += connection.recv(65_536)
+            connection.sendall(last)
+            if self._tls is None:
+                while more := connection.recv(65_536):
+                    self.heard += more
+                return
+            with self._tls.wrap_socket(connection, server_side=True) as encrypted:
+                self.heard_encrypted += encrypted.recv(65_536)
+                encrypted.sendall(b"250 mail.example.org\r\n")
+                while more := encrypted.recv(65_536):
+                    self.heard_encrypted += more
+
+
+GREETING = b"220 mail.example.org ESMTP\r\n"
+OFFER = b"250-mail.example.org\r\n250-AUTH PLAIN LOGIN\r\n250 STARTTLS\r\n"
+SECRET = {"smtp_security": "starttls", "smtp_user": "reports", "smtp_password": "s3cret"}
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        (GREETING, b"250-mail.example.org\r\n250 AUTH PLAIN LOGIN\r\n"),
+        (GREETING, OFFER, b"454 4.7.0 not now\r\n"),
+        (GREETING, OFFER, b"502 5.5.1 what?\r\n"),
+        (GREETING, OFFER, b"220 go ahead\r\n250 but in clear\r\n"),
+    ],
+    ids=["not offered", "put off", "not known", "taken, and then spoken in clear"],
+)
+def test_neither_mail_nor_password_goes_out_in_clear_where_somebody_strips_starttls(
+    script: tuple[bytes, ...],
+) -> None:
+    with Between(*script) as between:
+        mailer = Mailer(settings(between.port, **{**SECRET, "smtp_timeout": 0.5}))
+        with pytest.raises(MailRefused) as refused:
+            send(mailer)
+        mailer.close()
+    assert refused.value.phase == "tls"
+    assert between.heard.startswith(b"ehlo")
+    for command in (b"AUTH", b"MAIL", b"DATA", b"s3cret", RECIPIENT.encode()):
+        assert command.lower() not in between.heard.lower()
+
+
+def test_what_was_said_before_the_encryption_does_not_count_inside(
+    authority: trustme.CA, certificate: ssl.SSLContext
+) -> None:
+    """Else an answer slipped in behind that to STARTTLS would pass for the server's."""
+    slipped_in = b"220 go ahead\r\n250-mail.example.org\r\n250 AUTH PLAIN LOGIN\r\n"
+    known = authority.cert_pem.bytes().decode()
+    with (
+        Between(GREETING, OFFER, slipped_in, tls=certificate) as between,
+        pytest.raises(MailRefused) as refused,
+    ):
+        send(Mailer(settings(between.port, **SECRET, smtp_ca=known)))
+    assert refused.value.phase == "auth"
+    assert between.heard_encrypted.lower().startswith(b"ehlo")
+    assert b"AUTH" not in between.heard_encrypted
 
 
 @pytest.mark.parametrize("security", ["starttls", "tls"])

@@ -9,7 +9,7 @@ import pytest
 import trustme
 
 from shared.errors import SettingsError
-from shared.settings import Settings
+from shared.settings import Rate, Settings
 
 LEAST = {
     "BROADSHEET_DATABASE_URL": "postgresql://db/broadsheet",
@@ -336,3 +336,42 @@ def test_a_role_is_given_actions_or_fixed_roles() -> None:
     assert settings.viewer_permissions == ()
     with pytest.raises(SettingsError, match="VIEWER_PERMISSIONS: 'admin' is none of"):
         parsed(VIEWER_PERMISSIONS="admin")
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [("30/minute", Rate(30, 60)), ("1/second", Rate(1, 1)), ("500/day", Rate(500, 86_400))],
+)
+def test_a_limit_is_a_number_per_period_and_0_is_none(text: str, rate: Rate) -> None:
+    assert parsed(RATE_LIMIT=text).rate_limit == rate
+    assert str(rate) == text
+    assert parsed(RATE_LIMIT="0", AUTH_FAILURE_LIMIT="0").rate_limit is None
+
+
+@pytest.mark.parametrize("text", ["30", "0/minute", "30/fortnight", "many/minute", "-1/minute"])
+def test_a_limit_that_is_none_is_refused(text: str) -> None:
+    (fault,) = faults(LEAST | {"BROADSHEET_AUTH_FAILURE_LIMIT": text})
+    assert fault.startswith("BROADSHEET_AUTH_FAILURE_LIMIT: must be a number per second, minute")
+
+
+def test_domains_are_a_list_in_which_a_star_is_any_or_all_below() -> None:
+    assert parsed().allowed_domains == ("*",)
+    listed = parsed(ALLOWED_DOMAINS="example.org, *.example.com")
+    assert listed.allowed_domains == ("example.org", "*.example.com")
+    for wrong in ("a@example.org", "exa*mple.org", "*.", ","):
+        (fault,) = faults(LEAST | {"BROADSHEET_ALLOWED_DOMAINS": wrong})
+        assert fault.startswith("BROADSHEET_ALLOWED_DOMAINS: ")
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "::1", "127.3.2.1"])
+def test_a_password_in_clear_stays_on_this_machine(host: str) -> None:
+    secret = {"SMTP_USER": "u", "SMTP_PASSWORD": "hush"}
+    assert parsed(SMTP_HOST=host, **secret).smtp_security == "none"
+    assert parsed(SMTP_HOST="mail.example", SMTP_SECURITY="starttls", **secret)
+    assert parsed(SMTP_HOST="mail.example")
+    with pytest.raises(SettingsError) as caught:
+        parsed(SMTP_HOST="mail.example", **secret)
+    assert caught.value.message == (
+        "BROADSHEET_SMTP_SECURITY: none would send BROADSHEET_SMTP_PASSWORD over the network in "
+        "clear; set it to starttls or tls."
+    )
