@@ -37,11 +37,16 @@ test-acceptance: .venv/ready-test browser nginx ## Run the tests of all processe
 	@exec $(BIN)/python -m pytest tests/acceptance
 
 .PHONY: check
-check: .venv/ready-test ## Check style, types and which package may import which
+check: .venv/ready-test ## Check style, types, imports, and that there is no secret in it
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.secret_scan
+
+.PHONY: audit
+audit: .venv/ready-audit ## Ask PyPI for known faults of all dependencies (needs the internet)
+	$(BIN)/pip-audit --strict --disable-pip --no-deps --requirement constraints.txt
 
 .PHONY: fmt
 fmt: .venv/ready-test ## Format the code and mend what can be mended by itself
