@@ -101,9 +101,10 @@ def _unexpected(exc: Exception) -> Response:
 def _answer(status: int, message: str, headers: Iterable[tuple[str, str]] = ()) -> Response:
     response = jsonify({"message": message})
     response.status_code = status
-    if status in RETRY_AFTER and "Retry-After" not in headers:
-        response.headers["Retry-After"] = RETRY_AFTER[status]
     for name, value in headers:
         if name.lower() not in ("content-type", "content-length"):
             response.headers.add(name, value)
+    if status in RETRY_AFTER:
+        # Who knows how long to wait has said so.
+        response.headers.setdefault("Retry-After", RETRY_AFTER[status])
     return response

@@ -282,11 +282,30 @@ def test_a_mistake_of_ours_is_500_in_json_without_its_text(admin, grafana):
     assert "secret" not in answer["message"]
 
 
-def test_no_answer_may_be_sniffed_framed_or_cached(admin):
-    headers = admin.ask("GET", "/api/reports").headers
-    assert headers["X-Content-Type-Options"] == "nosniff"
-    assert headers["Cache-Control"] == "no-store"
-    assert "default-src 'none'" in headers["Content-Security-Policy"]
+def test_no_answer_may_be_sniffed_framed_run_or_shared_with_another_site(admin):
+    """Not an error either, nor a page that is for everybody."""
+    for path, status in [
+        *(("/api/reports", 200), ("/api/reports/9", 404), ("/api/reports/x", 400)),
+        *(("/nowhere", 404), ("/healthz", 200), ("/metrics", 200), ("/api/openapi.json", 200)),
+        *(("/api/docs", 200), ("/api/docs/docs.js", 200)),
+    ]:
+        answer = admin.ask("GET", path)
+        answer.close()
+        headers = answer.headers
+        assert answer.status_code == status, path
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["X-Frame-Options"] == "DENY"
+        assert headers["Referrer-Policy"] == "no-referrer"
+        assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+        assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
+        policy = headers["Content-Security-Policy"]
+        assert policy.startswith("default-src 'none'; ")
+        assert "frame-ancestors 'none'" in policy
+        assert "unsafe-inline" not in policy.partition("script-src")[2].partition(";")[0]
+        assert "Strict-Transport-Security" not in headers
+        assert "Access-Control-Allow-Origin" not in headers
+        if not path.startswith("/api/docs"):
+            assert headers["Cache-Control"] == "no-store"
 
 
 class FrozenPool:
