@@ -56,5 +56,5 @@ def test_addresses_begin_with_what_a_trusted_proxy_says_and_nobody_else(admin, p
 @pytest.mark.parametrize(("proxies", "client"), [(0, "127.0.0.1"), (1, "203.0.113.7")])
 def test_lines_of_the_log_name_the_client(admin, caplog, client):
     assert admin("POST", "/api/reports", report_body(), headers=FORWARDED)[0] == 200
-    lines = [record.msg for record in caplog.records if "report.created" in str(record.msg)]
+    lines = [record.msg for record in caplog.records if "reports:create" in str(record.msg)]
     assert [line["client"] for line in lines] == [client]
