@@ -5,6 +5,7 @@ Most are made from its own description, right and wrong; others from no descript
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 from collections import Counter
@@ -176,8 +177,8 @@ def _wild(scene: Scene, found: Found) -> Any:
         body: bytes,
         name: str,
     ) -> None:
-        path = "/api/reports/" + "/".join(segments)
-        # Lone surrogates cannot be sent at all.
+        # A `?` or `#` would end it, and lone surrogates cannot be sent at all.
+        path = re.sub("[?#]", "", "/api/reports/" + "/".join(segments))
         path = path.encode("utf-8", "replace").decode()
         sent = {**scene.callers[name], **odd}
         with _watched(found):
