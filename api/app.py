@@ -19,6 +19,7 @@ from api import (
     downloads,
     errors,
     health,
+    images,
     mail,
     metrics,
     openapi,
@@ -49,6 +50,7 @@ BLUEPRINTS = (
     deliveries.blp,
     downloads.blp,
     report_settings.blp,
+    images.blp,
     tokens.blp,
     audit.blp,
     schedule_preview.blp,
@@ -121,7 +123,7 @@ class Id64(BaseConverter):
 
     regex = (
         r"(?!(?:email|test-email|settings|runs|dashboards|render|schedule|deliveries|documents"
-        r"|tokens|audit)\Z)[^/]+"
+        r"|tokens|audit|images)\Z)[^/]+"
     )
     part_isolating = True
 

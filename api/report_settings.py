@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,8 +11,10 @@ from api.audit import noted
 from api.auth import identity, needs
 from api.blueprint import Blueprint
 from api.errors import invalid
-from api.services import transaction
-from shared import footer, report_settings
+from api.services import services, transaction
+from shared import footer, logo_images, logos, report_settings
+from shared.db import Connection
+from shared.logos import NoPicture
 from shared.report_settings import DEFAULTS, ReportSettings
 
 blp = Blueprint(
@@ -28,8 +27,6 @@ blp = Blueprint(
 LOGOS = ("reportLogoUrl", "emailLogoUrl")
 FOOTER = ("emailFooterMode", "emailFooterText", "emailFooterLink")
 LONGEST_ADDRESS = 2_000
-#: What a mail can show without fetching anything.
-_PICTURE = re.compile(r"data:image/(?:png|jpeg|gif);base64,([A-Za-z0-9+/]+={0,2})", re.ASCII)
 
 
 @blp.route("", methods=["GET"])
@@ -61,7 +58,9 @@ def save_settings(body: dict[str, Any]) -> dict[str, Any]:
     asking = identity()
     with transaction() as conn:
         stored = report_settings.get(conn, asking.org_id)
-        check_branding(body.get("branding", {}), stored.body["branding"])
+        branding = body.get("branding", {})
+        check_branding(branding, stored.body["branding"])
+        _check_uploaded(conn, asking.org_id, branding, stored.body["branding"])
         check_footer(body.get("footerItems", []))
         settings = merged(body, stored)
         report_settings.save(conn, asking.org_id, asking.user_id, settings)
@@ -116,18 +115,35 @@ def check_footer(items: Sequence[Mapping[str, Any]]) -> None:
 
 def _check_logo(name: str, url: str) -> None:
     """Take an address, or a picture that is itself in its `data:` address and not too large."""
-    if not url.lower().startswith("data:"):
+    if not logos.is_data(url):
         _check_address(name, url)
+        if "@" in urlsplit(url).netloc:
+            # Everybody who may read the settings would read it.
+            raise invalid(f"branding.{name}", "must not hold a user or a password")
         return
-    found = _PICTURE.fullmatch(url)
     try:
-        picture = base64.b64decode(found[1], validate=True) if found else b""
-    except binascii.Error:
-        picture = b""
-    if not picture:
+        logos.png(logos.in_data(url))
+    except NoPicture as exc:
         raise invalid(
-            f"branding.{name}", "must be data:image/png;base64,… (or jpeg, or gif), or an address"
-        )
+            f"branding.{name}",
+            "must be a picture as data:image/png;base64,… (or jpeg, or gif), or an address",
+        ) from exc
+
+
+def _check_uploaded(
+    conn: Connection, org_id: int, wanted: Mapping[str, Any], stored: Mapping[str, Any]
+) -> None:
+    """Raise `BadRequest` for an uploaded logo that this org has not, unless it stood there."""
+    for field in LOGOS:
+        url = wanted.get(field, "")
+        name = logos.uploaded(url, services().settings.public_url)
+        if name is None or url == stored.get(field):
+            continue
+        if not (name and logo_images.content(conn, org_id, name)):
+            raise invalid(
+                f"branding.{field}",
+                f"is no logo of this organisation; POST {logos.PATH} takes one, and tells its name",
+            )
 
 
 def _check_address(name: str, url: str) -> None:

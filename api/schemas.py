@@ -381,14 +381,34 @@ class ReportBrandingOptions(Body):
         longest=MAX_LOGO,
         metadata={
             "description": (
-                "The picture itself (`data:image/png;base64,…`, or jpeg, or gif), which mails "
-                "show; or an http(s) address, which is kept, and not fetched."
+                "The picture itself (`data:image/png;base64,…`, or jpeg, or gif); "
+                "`/api/reports/images/…`, as its upload told; or an http(s) address, from which "
+                "the workers fetch it when a report is made. Mails carry it along."
             )
         },
     )
     email_footer_mode = Choice("sent-by", "none")
     email_footer_text = Text()
     email_footer_link = Text(longest=2_000)
+
+
+class UploadedImage(Message):
+    """A logo that was uploaded; not in Grafana, whose form of this is not public."""
+
+    name = Text(required=True)
+    url = Text(
+        required=True,
+        metadata={"description": "What `reportLogoUrl` and `emailLogoUrl` take."},
+    )
+
+
+class StoredImage(Body):
+    """An uploaded logo of the organisation."""
+
+    name = Text(required=True)
+    url = Text(required=True)
+    size = Whole(required=True, metadata={"description": "In bytes."})
+    created = Instant(required=True)
 
 
 class FooterItem(Body):

@@ -99,6 +99,8 @@ class Settings:
     audit_days: int = 365
     #: Extra hosts that the page may load from (map tiles, images), comma separated.
     allowed_hosts: tuple[str, ...] = ()
+    #: Hosts that logos may be fetched from although they are inside, comma separated.
+    logo_hosts: tuple[str, ...] = ()
     #: Queries of one capture that may be under way at once.
     capture_concurrency: int = 20
     chromium: str = ""
@@ -469,6 +471,7 @@ _READERS: dict[str, Any] = {
     "viewer_permissions": _actions,
     "audit_days": _whole(1, 36_500),
     "allowed_hosts": _list,
+    "logo_hosts": _list,
     "capture_concurrency": _whole(1, 1000),
     "chromium": _text,
     "browser_memory_mb": _whole(200, 1_000_000),

@@ -22,6 +22,7 @@ from shared.settings import Settings
 from workers import chromium
 from workers.capture.browser import Browser
 from workers.capture.request import Captured, CaptureRequest
+from workers.logo import Logos
 from workers.mail import Mailer
 from workers.pipeline import Deps
 
@@ -53,6 +54,7 @@ class Hand:
                 render=self.capture,
                 print=self.print,
                 mailer=Mailer(self.settings, place=self._mail_place()),
+                logos=Logos(self.settings),
                 owner=f"{socket.gethostname()}:{os.getpid()}",
             )
         return self._deps

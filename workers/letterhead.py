@@ -17,9 +17,8 @@ from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from shared import footer
+from shared import footer, logos
 from shared.footer import Item
-from workers import logo
 from workers.capture import paper
 
 #: What is written where the settings name nobody.
@@ -68,7 +67,10 @@ class Letterhead:
     def from_settings(
         cls, body: Mapping[str, Any], *, report: str, made: dt.datetime, show_variables: bool
     ) -> Letterhead:
-        """Read an org's report settings; what makes no sense there is as if it were not there."""
+        """Read an org's report settings; what makes no sense there is as if it were not there.
+
+        A logo is the PNG that `workers.logo` made of it, as a `data:` address; none else is shown.
+        """
         branding = body.get("branding") or {}
         sender = branding.get("emailFooterMode") != "none" and branding.get("emailFooterText")
         family = str(body.get("footerFontFamily") or "").strip(" \"'").lower()
@@ -80,7 +82,7 @@ class Letterhead:
             show_title=bool(body.get("pdfDashboardTitleEnabled", True)),
             show_range=bool(body.get("pdfTimeRangeEnabled", True)),
             show_variables=show_variables,
-            logo=logo.printable(str(branding.get("reportLogoUrl") or "")),
+            logo=logos.only_png(str(branding.get("reportLogoUrl") or "")),
             footer=footer.read(body.get("footerItems") or ()),
             font=family if family in FONTS else DEFAULT_FONT,
         )

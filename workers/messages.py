@@ -6,10 +6,7 @@ same letter. (The templates are read from this package once, at the first letter
 
 from __future__ import annotations
 
-import base64
-import binascii
 import math
-import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -23,7 +20,7 @@ from zoneinfo import ZoneInfo
 import css_inline
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from shared import deliveries
+from shared import deliveries, logos
 from shared.documents import Document
 from shared.spec import RunSpec
 
@@ -37,9 +34,6 @@ LOGO = "logo@broadsheet"
 
 #: What a screen reader reads out before anybody loses patience.
 LONGEST_ALT = 500
-
-#: Every run keeps a copy of its logo, and every recipient gets one: no photographs.
-MAX_LOGO = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +154,8 @@ def compose(
     carried, left_out = _fitting(documents, max_attachment_bytes)
     images = [document for document in carried if document.kind == "image"]
     files = [document for document in carried if document.kind != "image"]
-    logo = _logo(str(branding.get("emailLogoUrl") or ""))
+    # Made by `workers.logo`; no mail loads a picture from afar, which tells on its readers.
+    logo = logos.only_png(str(branding.get("emailLogoUrl") or ""))
     zone = ZoneInfo(spec.time_zone)
     shown = [_told(sheet, spec, grafana_public_url) for sheet in sheets]
     view = {
@@ -315,22 +310,6 @@ def _is_web_address(link: str) -> bool:
         return parts.scheme in ("http", "https") and bool(parts.hostname)
     except ValueError:
         return False
-
-
-_DATA_URL = re.compile(r"data:image/(?:png|jpeg|gif);base64,([A-Za-z0-9+/]+={0,2})", re.ASCII)
-
-
-def _logo(url: str) -> str:
-    """Return the logo if it is itself in its URL, else nothing.
-
-    Others are not fetched: a mail that loads pictures from afar tells on its readers, and most
-    mail programs would not show them.
-    """
-    found = _DATA_URL.fullmatch(url) if len(url) <= MAX_LOGO else None
-    try:
-        return url if found and base64.b64decode(found[1], validate=True) else ""
-    except binascii.Error:
-        return ""
 
 
 @cache

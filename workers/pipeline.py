@@ -28,6 +28,7 @@ from shared import (
     domains,
     links,
     log,
+    logo_images,
     mail_server,
     queue,
     report_settings,
@@ -52,6 +53,7 @@ from workers.capture.request import Captured, CaptureRequest, InVain, Mark, Tabl
 from workers.capture.verdict import Verdict
 from workers.csv_files import csv_file
 from workers.heartbeat import beating
+from workers.logo import Logos
 from workers.mail import (
     Accepted,
     Attachment,
@@ -79,6 +81,7 @@ class Deps:
     render: Renderer
     print: assembly.Printer
     mailer: Mailer
+    logos: Logos
     owner: str
 
 
@@ -243,6 +246,9 @@ def assemble(task_id: int, deps: Deps) -> None:
             room = _room(conn, deps.settings)
         now = dt.datetime.now(dt.UTC)
         with beating(deps.pool, claim):
+            branding = deps.logos.found(
+                branding, org_id=run.org_id, look=partial(_uploaded, deps.pool, run.org_id)
+            )
             files = _files(run, done, parts, branding, now, deps.print)
             if run.spec.recipients:
                 files = shrink.to_fit(files, room)
@@ -257,6 +263,12 @@ def _room(conn: Connection, settings: Settings) -> int:
     limit = settings.max_attachment_size_mb * 1024 * 1024
     server = mail_server.get(conn, mail_server.name_of(settings))
     return min(limit, max(0, server.size_limit - letters.REST)) if server.size_limit else limit
+
+
+def _uploaded(pool: Pool, org_id: int, name: str) -> bytes | None:
+    """Return an uploaded logo of the organisation whose report it is, and of no other."""
+    with db.transaction(pool) as conn:
+        return logo_images.content(conn, org_id, name)
 
 
 @dataclass(frozen=True, slots=True)

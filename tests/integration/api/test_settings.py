@@ -7,7 +7,9 @@ import base64
 import pytest
 
 from api.schemas import MAX_LOGO
-from workers import messages
+from shared import db, logo_images, logos
+from tests.pictures import NO_PICTURES, data_url
+from tests.pictures import picture as drawn
 
 SWITCHES = ("pdfHeaderEnabled", "pdfDashboardTitleEnabled", "pdfTimeRangeEnabled")
 BRANDING = {
@@ -22,7 +24,10 @@ BRANDING = {
 def picture(more: int) -> str:
     """An address that is itself a picture, `more` steps larger than what is taken."""
     head = "data:image/png;base64,"
-    return head + base64.b64encode(bytes(3 * ((MAX_LOGO - len(head)) // 4 + more))).decode()
+    content = drawn()
+    # Readers pass over what comes after its end.
+    content += bytes(3 * ((MAX_LOGO - len(head)) // 4 + more) - len(content))
+    return head + base64.b64encode(content).decode()
 
 
 def read(somebody):
@@ -100,6 +105,10 @@ WRONG_SETTINGS = [
     ({"branding": {"emailLogoUrl": "data:image/png;base64,"}}, "branding.emailLogoUrl"),
     ({"branding": {"reportLogoUrl": "data:image/png;base64,YQ"}}, "branding.reportLogoUrl"),
     ({"branding": {"reportLogoUrl": picture(1)}}, "branding.reportLogoUrl"),
+    ({"branding": {"reportLogoUrl": "https://a:b@example.org/x"}}, "branding.reportLogoUrl"),
+    ({"branding": {"emailLogoUrl": "//a@example.org/x"}}, "branding.emailLogoUrl"),
+    ({"branding": {"emailLogoUrl": "/api/reports/images/x.png"}}, "branding.emailLogoUrl"),
+    ({"branding": {"emailLogoUrl": "/api/reports/images/../x"}}, "branding.emailLogoUrl"),
     ({"branding": {"emailFooterLink": picture(0)}}, "branding.emailFooterLink"),
     (
         {"branding": {"emailFooterMode": "sent-by", "emailFooterText": "Only"}},
@@ -144,17 +153,44 @@ def test_a_footer_may_be_turned_off(admin):
 @pytest.mark.parametrize("name", ["reportLogoUrl", "emailLogoUrl"])
 @pytest.mark.parametrize("kind", ["png", "jpeg", "gif"])
 def test_a_logo_may_be_the_picture_itself(admin, name, kind):
-    url = f"data:image/{kind};base64,R0lGODlhAQABAAAAACw="
+    url = data_url(drawn(kind), kind)
     assert admin("POST", "/api/reports/settings", {"branding": {name: url}})[0] == 200
     assert read(admin)["branding"][name] == url
 
 
-def test_the_largest_logo_that_is_taken_is_one_that_mails_show(admin):
+def test_a_logo_that_says_it_is_a_picture_must_be_one(admin):
+    for content in NO_PICTURES.values():
+        body = {"branding": {"emailLogoUrl": data_url(content)}}
+        status, answer = admin("POST", "/api/reports/settings", body)
+        assert status == 400
+        assert answer["message"].startswith("branding.emailLogoUrl: must ")
+    assert read(admin)["id"] == 0
+
+
+def test_the_largest_logo_that_is_taken_is_one_that_can_be_shown(admin):
     body = {"branding": {"emailLogoUrl": picture(0)}}
     assert admin("POST", "/api/reports/settings", body)[0] == 200
     url = read(admin)["branding"]["emailLogoUrl"]
     assert len(url) > MAX_LOGO - 4
-    assert messages._logo(url) == url
+    assert logos.png(logos.in_data(url))
+
+
+def test_a_logo_may_be_one_that_was_uploaded_to_this_organisation(admin, caller, pool):
+    with db.transaction(pool) as conn:
+        name = logo_images.add(conn, 1, logos.png(drawn()))
+        assert name
+    url = f"/api/reports/images/{name}"
+    other = caller(role="Admin", org_id=2)
+    status, answer = other("POST", "/api/reports/settings", {"branding": {"emailLogoUrl": url}})
+    assert status == 400
+    assert "is no logo of this organisation" in answer["message"]
+    assert admin("POST", "/api/reports/settings", {"branding": {"emailLogoUrl": url}})[0] == 200
+    before = read(admin)
+    assert before["branding"]["emailLogoUrl"] == url
+    # Deleted meanwhile, it is no reason not to change the theme.
+    with db.transaction(pool) as conn:
+        assert logo_images.delete(conn, 1, name)
+    assert admin("POST", "/api/reports/settings", {**before, "pdfTheme": "dark"})[0] == 200
 
 
 def test_a_logo_alone_needs_no_footer_and_may_be_sent_back_as_it_was_read(admin):

@@ -35,6 +35,7 @@ from shared.spec import DashboardSpec, RunSpec
 from shared.tasks import Ring
 from tests.fakes import FakePrinter, FakeRenderer, RecordingBell
 from workers import gate, pipeline
+from workers.logo import Logos
 from workers.mail import Mailer
 from workers.messages import Letter, Letters
 from workers.pipeline import Deps
@@ -71,6 +72,7 @@ class Office:
             bell=self.bell,
             render=FakeRenderer(),
             print=FakePrinter(),
+            logos=Logos(settings),
             mailer=mailer,
             owner=f"mailer {len(self.mailers)}",
         )

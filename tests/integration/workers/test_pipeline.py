@@ -12,16 +12,32 @@ from typing import Any
 
 import pytest
 from pypdf import PdfReader
+from structlog.testing import capture_logs
 
 from beat import sweep
-from shared import admission, captures, db, deliveries, documents, links, runs, setbacks, tasks
+from shared import (
+    admission,
+    captures,
+    db,
+    deliveries,
+    documents,
+    links,
+    logo_images,
+    logos,
+    report_settings,
+    runs,
+    setbacks,
+    tasks,
+)
 from shared.errors import DashboardNotFound, DatabaseAway, GrafanaAway
 from shared.settings import Settings
 from shared.spec import DashboardSpec, RunSpec
 from tests.fakes import FakeMailer, FakePrinter, FakeRenderer, RecordingBell
+from tests.pictures import picture
 from workers import pipeline
 from workers.capture.request import Captured, CaptureRequest
 from workers.capture.verdict import Panel
+from workers.logo import Logos
 from workers.mail import MailRefused, MailUnknown
 from workers.pipeline import Deps
 
@@ -97,6 +113,7 @@ def workshop(pool: db.Pool, settings: Settings) -> Iterator[Workshop]:
         bell=bell,
         render=renderer,
         print=FakePrinter(),
+        logos=Logos(settings),
         mailer=mailer,
         owner="test",
     )
@@ -595,3 +612,35 @@ def test_an_answer_of_the_mail_server_is_kept_though_the_database_was_away(
     workshop.work()
     assert workshop.run(run_id).state == "sent"
     assert len(workshop.mailer.sent) == 1
+
+
+@pytest.mark.parametrize(("owner", "shown"), [(1, True), (2, False)])
+def test_a_mail_has_the_uploaded_logo_of_its_own_organisation_only(
+    workshop: Workshop, owner: int, shown: bool
+) -> None:
+    content = logos.png(picture())
+    with db.transaction(workshop.pool) as conn:
+        name = logo_images.add(conn, owner, content)
+        branding = {"emailLogoUrl": f"/api/reports/images/{name}"}
+        report_settings.save(conn, 1, 0, {**report_settings.DEFAULTS, "branding": branding})
+    run_id = workshop.start()
+    workshop.work()
+    run = workshop.run(run_id)
+    assert run.state == "sent"
+    assert run.mail is not None
+    assert run.mail["logo"] == (logos.data_url(content) if shown else "")
+
+
+def test_a_logo_inside_the_network_is_not_fetched_and_keeps_no_report_back(
+    workshop: Workshop,
+) -> None:
+    with db.transaction(workshop.pool) as conn:
+        branding = {"emailLogoUrl": "http://127.0.0.1/a.png", "reportLogoUrl": "http://[::1]/"}
+        report_settings.save(conn, 1, 0, {**report_settings.DEFAULTS, "branding": branding})
+    run_id = workshop.start()
+    with capture_logs() as lines:
+        workshop.work()
+    assert workshop.run(run_id).state == "sent"
+    causes = [line["error"] for line in lines if line["event"] == "logo.left_out"]
+    assert len(causes) == 2
+    assert all("is inside this network" in cause for cause in causes)

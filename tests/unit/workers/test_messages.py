@@ -333,15 +333,7 @@ def test_a_logo_that_is_in_its_address_is_carried_along() -> None:
     assert 'src="cid:logo@broadsheet"' in letter.html
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "data:image/svg+xml;base64,PHN2Zz4=",
-        "data:text/html;base64,PHN2Zz4=",
-        "data:image/png;base64,AAA",
-        "data:image/png;base64," + "A" * messages.MAX_LOGO,
-    ],
-)
+@pytest.mark.parametrize("url", ["data:image/svg+xml;base64,PHN2Zz4=", "data:image/png;base64,A"])
 def test_another_logo_in_its_address_is_not(url: str) -> None:
     letter = compose(branding={"emailLogoUrl": url})
     assert letter.logo == ""
