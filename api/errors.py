@@ -31,6 +31,8 @@ STATUS: dict[type[BroadsheetError], int] = {
     CallerUnknown: 401,
     GrafanaAway: 503,
 }
+#: Faults repeat names that a caller chose, and there may be very many of both.
+LONGEST = 2_000
 RETRY_AFTER = {429: "5", 503: "5"}
 
 #: Shorter than werkzeug's own sentences, which speak of browsers and spelling.
@@ -53,6 +55,11 @@ def register(app: Flask) -> None:
 def invalid(field: str, sentence: str) -> BadRequest:
     """Return the error for a field, named by its path in the body: `schedule.timeZone`."""
     return BadRequest(f"{field}: {sentence}")
+
+
+def shortened(text: str) -> str:
+    """Return a sentence of bounded length."""
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
 def sentence(messages: Any) -> str:
@@ -99,7 +106,7 @@ def _unexpected(exc: Exception) -> Response:
 
 
 def _answer(status: int, message: str, headers: Iterable[tuple[str, str]] = ()) -> Response:
-    response = jsonify({"message": message})
+    response = jsonify({"message": shortened(message)})
     response.status_code = status
     for name, value in headers:
         if name.lower() not in ("content-type", "content-length"):

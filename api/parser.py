@@ -15,6 +15,8 @@ from api.errors import invalid, sentence
 
 #: Deeper than any report; what is stored verbatim is read again by other programs.
 MAX_DEPTH = 32
+#: So much of a name is told in an error.
+LONGEST_NAME = 100
 
 
 class Parser(FlaskParser):
@@ -103,29 +105,43 @@ def _finite(digits: str) -> float:
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        # Not by counting each: of very many names that takes their square.
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]  # adding is what is meant
         raise ValueError(f"the name {json.dumps(twice[:40])} occurs twice in one object")
     return found
 
 
+#: How an item was reached: the path before it, and its name or number there.
+_Path = tuple["_Path", str | int] | None
+
+
 def _check_texts(value: Any) -> None:
     """Refuse what Postgres cannot hold: NUL and lone surrogates, in names and in values."""
-    # Not recursive: the depth is one of the things to be checked.
-    waiting: list[tuple[str, int, Any]] = [("", 0, value)]
+    # Not recursive: the depth is one of the things to be checked. And paths are written only
+    # where they are told: a long name above many values would fill the memory.
+    waiting: list[tuple[_Path, int, Any]] = [(None, 0, value)]
     while waiting:
         path, depth, item = waiting.pop()
         if depth > MAX_DEPTH:
             raise BadRequest(f"The JSON is nested more than {MAX_DEPTH} levels deep")
         if isinstance(item, str) and (fault := unstorable(item)):
-            raise invalid(path or "The body", fault)
+            raise invalid(_written(path), fault)
         if isinstance(item, dict):
             for name, inner in item.items():
                 if fault := unstorable(name):
-                    raise invalid(path or "The body", f"a name {fault}")
-                waiting.append((f"{path}.{name}" if path else name, depth + 1, inner))
+                    raise invalid(_written(path), f"a name {fault}")
+                waiting.append(((path, name), depth + 1, inner))
         elif isinstance(item, list):
-            waiting += [(f"{path}[{n}]", depth + 1, inner) for n, inner in enumerate(item)]
+            waiting += [((path, n), depth + 1, inner) for n, inner in enumerate(item)]
+
+
+def _written(path: _Path) -> str:
+    text = ""
+    while path is not None:
+        path, step = path
+        text = f"[{step}]{text}" if isinstance(step, int) else f".{step[:LONGEST_NAME]}{text}"
+    return text.removeprefix(".") or "The body"
 
 
 def unstorable(text: str) -> str | None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import re
+import unicodedata
 from dataclasses import dataclass
 
 from shared.db import Connection
@@ -155,11 +157,34 @@ def drop_of_capture(conn: Connection, capture_id: int) -> None:
     conn.execute("DELETE FROM document WHERE capture_id = %s", [capture_id])
 
 
+#: What Windows takes for a device, whatever comes after the first dot.
+_DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)", re.IGNORECASE)
+#: File systems take 255 bytes; date, number and suffix need some of them.
+LONGEST_STEM = 180
+
+
 def stem(name: str, at: dt.datetime) -> str:
     """Return a file name without suffix: readable, harmless on every file system.
 
-    Letters of any script stay; what a path, a header or a shell could take amiss becomes `-`.
+    Letters of any script stay, with their marks; what a path, a header or a shell could take
+    amiss becomes `-`.
     """
-    kept = "".join(letter if letter.isalnum() or letter in " _.()" else "-" for letter in name)
-    tidy = "-".join(" ".join(kept.split()).strip(" .-").split("--"))[:80] or "report"
-    return f"{tidy}-{at:%Y-%m-%d}"
+    kept = "".join(
+        letter if _is_harmless(letter) else "-" for letter in unicodedata.normalize("NFC", name)
+    )
+    tidy = "-".join(" ".join(kept.split()).strip(" .-").split("--"))[:80]
+    # Cut between letters, not between the bytes of one.
+    tidy = tidy.encode()[:LONGEST_STEM].decode(errors="ignore").strip(" .-")
+    first, dot, rest = tidy.partition(".")
+    if dot and _DEVICES.fullmatch(first.strip()):
+        tidy = f"{first}-{rest}"
+    return f"{tidy or 'report'}-{at:%Y-%m-%d}"
+
+
+def _is_harmless(letter: str) -> bool:
+    return letter.isalnum() or letter in " _.()" or unicodedata.category(letter) in ("Mn", "Mc")
+
+
+def same(name: str) -> str:
+    """Return what two file names have in common where a file system takes them for one."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())

@@ -14,6 +14,9 @@ from workers.capture.request import Table
 #: signs for the usual ones, and some pass over white space.
 FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 BEFORE = ("\t", "\r", "\n")
+#: After these, but not at the head of a text, a cell may begin; they stay with what is before.
+_PARTS = re.compile(r"(?<=[;\r\n\t])(?<!^.)(?=[^;\r\n\t])", re.DOTALL)
+_RISKY = re.compile(r"[=+\-@\uff1d\uff0b\uff0d\uff20\t\r\n]")
 #: "-12.3%", "-1,234.50 €", "+3 MiB/s", "-1e-7": a number with at most a unit calls nothing.
 NUMBER = re.compile(
     r"[-+]\d[\d.,\u00a0\u202f ]*(e[-+]?\d+)?"
@@ -55,6 +58,22 @@ def _text(value: Any) -> str:
 
 
 def _defused(text: str) -> str:
-    """Put an apostrophe before what a spreadsheet would run; numbers stay numbers."""
-    begins = text.startswith(BEFORE) or text.lstrip().startswith(FORMULA)
-    return f"'{text}" if begins and not NUMBER.fullmatch(text) else text
+    """Put an apostrophe before what a spreadsheet would run; numbers stay numbers.
+
+    Also within a text, where another separator than ours would begin a cell: much of the world
+    has spreadsheets that part cells at semicolons, and they do not mind our quotes.
+    """
+    if not _RISKY.search(text):
+        return text
+    first, *rest = _PARTS.split(text)
+    begins = first.startswith(BEFORE) or _is_formula(first)
+    return "".join([f"'{first}" if begins else first, *map(_begun, rest)])
+
+
+def _begun(part: str) -> str:
+    """Defuse a part that stands behind a separator; a quote of ours may stand before it."""
+    return f"'{part}" if _is_formula(part.lstrip('"')) else part
+
+
+def _is_formula(text: str) -> bool:
+    return text.lstrip().startswith(FORMULA) and not NUMBER.fullmatch(text.rstrip(";\t\r\n"))

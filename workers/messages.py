@@ -193,9 +193,14 @@ def compose(
     )
 
 
+#: Marks that turn the direction of what follows them: "cod.exe" then reads "exe.doc". The marks
+#: of single letters and the joiners, which languages need, are none of them.
+_TURNS = dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF))
+
+
 def header_text(text: str) -> str:
-    """Return `text` as one line that no header can be broken with."""
-    kept = "".join(" " if _breaks(letter) else letter for letter in text)
+    """Return `text` as one line that no header can be broken with, and that reads as it is."""
+    kept = "".join(" " if _breaks(letter) else letter for letter in text.translate(_TURNS))
     return " ".join(kept.split())
 
 
@@ -228,7 +233,7 @@ def _fitting(documents: Sequence[Document], limit: int) -> tuple[list[Document],
 def _told(sheet: Sheet, spec: RunSpec, grafana_public_url: str) -> dict[str, Any]:
     link = spec.link and grafana_public_url
     return {
-        "title": header_text(sheet.title) or sheet.uid,
+        "title": header_text(sheet.title) or header_text(sheet.uid),
         "range": _range(sheet, ZoneInfo(sheet.time_zone)),
         "link": header_text(grafana_public_url + sheet.url_path) if link else "",
         "notes": [header_text(note) for note in sheet.notes],

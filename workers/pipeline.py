@@ -350,16 +350,20 @@ def _files(
 
 
 def _distinct(files: list[_File]) -> list[_File]:
-    """Number the names that occur twice: a mail with two files of one name loses one of them."""
+    """Number the names that occur twice: a mail with two files of one name loses one of them.
+
+    Names that differ in capitals only are one file on many machines.
+    """
     taken: set[str] = set()
+    counts: dict[str, int] = {}
     result = []
     for file in files:
-        name, count = file.name, 1
-        while name in taken:
-            count += 1
-            stem, _, suffix = file.name.rpartition(".")
-            name = f"{stem}-{count}.{suffix}"
-        taken.add(name)
+        name, alike = file.name, documents.same(file.name)
+        stem, _, suffix = file.name.rpartition(".")
+        while documents.same(name) in taken:
+            counts[alike] = counts.get(alike, 1) + 1
+            name = f"{stem}-{counts[alike]}.{suffix}"
+        taken.add(documents.same(name))
         result.append(replace(file, name=name))
     return result
 

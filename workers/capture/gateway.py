@@ -36,6 +36,7 @@ from workers.capture.asker import (
     Share,
     header_list,
 )
+from workers.capture.prepare import DashboardTooLarge
 from workers.capture.traffic import Record, Traffic, message_of
 
 logger = log.get(__name__)
@@ -301,7 +302,7 @@ class Gateway:
     def _prepared(self, body: bytes) -> bytes:
         try:
             return json.dumps(self.prepare(json.loads(body))).encode()
-        except (ValueError, TypeError, AttributeError):
+        except (ValueError, TypeError, AttributeError, RecursionError, DashboardTooLarge):
             # Not the shape we know: the page shall have it as it came.
             return body
 

@@ -11,8 +11,16 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from shared.errors import Permanent
+
 GRID_COLUMNS = 24
 MOST_ROWS = 100_000
+#: Few enough to be laid out in seconds.
+MOST_PANELS = 2_000
+
+
+class DashboardTooLarge(Permanent):
+    """The dashboard is too large for a report."""
 
 
 def prepared(
@@ -22,15 +30,34 @@ def prepared(
 
     `panel_rows` is the height of every panel in the simple layout, None for the grid;
     `time_zone` is put in place of the dashboard's own, "" leaves it. Newer models (v2, with
-    `elements`) keep their layout.
+    `elements`) keep their layout. Raises `DashboardTooLarge`.
     """
-    answer: dict[str, Any] = copy.deepcopy(dict(body))
+    _check(body)
+    try:
+        answer: dict[str, Any] = copy.deepcopy(dict(body))
+    except RecursionError as exc:
+        raise DashboardTooLarge("The dashboard's JSON is nested too deep") from exc
     model = answer.get("dashboard")
     if not isinstance(model, dict):
         model = answer.get("spec")
     if isinstance(model, dict):
         _prepare(model, panel_rows, time_zone)
     return answer
+
+
+def _check(body: Mapping[str, Any]) -> None:
+    """Raise `DashboardTooLarge` for more panels than anybody could read, before any is touched."""
+    model = body.get("dashboard", body.get("spec"))
+    if not isinstance(model, dict):
+        return
+    panels, elements = model.get("panels"), model.get("elements")
+    count = len(elements) if isinstance(elements, dict) else 0
+    for panel in panels if isinstance(panels, list) else []:
+        count += 1 + (len(_inside(panel)) if isinstance(panel, dict) else 0)
+    if count > MOST_PANELS:
+        raise DashboardTooLarge(
+            f"The dashboard has {count:,} panels; a report shows {MOST_PANELS:,} at most"
+        )
 
 
 def _prepare(model: dict[str, Any], panel_rows: int | None, time_zone: str) -> None:
@@ -103,8 +130,9 @@ def _inside(row: Mapping[str, Any]) -> list[Any]:
 
 def _whole(value: Any) -> int:
     """A number of grid rows or columns; JSON may hold numbers that are none."""
-    if not isinstance(value, (int, float)) or not math.isfinite(value):
+    if not isinstance(value, (int, float)) or (isinstance(value, float) and math.isnan(value)):
         return 0
+    # Bounded before it is converted: whole numbers of JSON may be larger than any float.
     return int(min(max(value, -MOST_ROWS), MOST_ROWS))
 
 

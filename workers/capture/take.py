@@ -34,6 +34,7 @@ from workers.capture.asker import Answer, ByWorker, Cdp, NoAnswer, Question, Roo
 from workers.capture.gateway import JSON, PASSING, Gateway
 from workers.capture.page import Scripts
 from workers.capture.places import Places
+from workers.capture.prepare import DashboardTooLarge
 from workers.capture.readiness import Look
 from workers.capture.request import Captured, CaptureRequest, Table
 from workers.capture.reuse import Past, Wanted, answer_of, may_stay, plugins_of, runs_own_code
@@ -44,6 +45,9 @@ logger = log.get(__name__)
 
 #: Seconds for a page that is opened once more: most of what it asks for is at hand.
 SECOND_VISIT = 20.0
+
+#: More JSON than any dashboard of so many panels as a report shows.
+DASHBOARD_LIMIT = 16 * 1024 * 1024
 
 #: Other uids are odd enough to be looked up first.
 PLAIN_UID = re.compile(r"[A-Za-z0-9_-]{1,100}")
@@ -545,8 +549,11 @@ async def _dashboard(uid: str, tools: Tools) -> dict[str, Any]:
     patience = tools.settings.grafana_timeout
     try:
         # The client's own patience is for queries, and starts anew with each byte.
-        async with asyncio.timeout(patience):
-            answer = await tools.client().get(grafana_url + _dashboard_path(uid))
+        async with (
+            asyncio.timeout(patience),
+            tools.client().stream("GET", grafana_url + _dashboard_path(uid)) as answer,
+        ):
+            content = await _bounded(uid, answer)
     except TimeoutError as exc:
         raise GrafanaAway(
             f"Grafana does not answer at {grafana_url} within {patience:g} s."
@@ -560,7 +567,7 @@ async def _dashboard(uid: str, tools: Tools) -> dict[str, Any]:
     if answer.status_code == 403:
         raise DashboardForbidden(f"Access denied to this dashboard: {uid}")
     check_redirect(answer, grafana_url)
-    told = one_line(message_of(answer.status_code, answer.content))
+    told = one_line(message_of(answer.status_code, content))
     if answer.status_code == 401:
         raise GrafanaRefused(
             f"Grafana refuses the service account token{f': {told}' if told else ''}. "
@@ -570,12 +577,24 @@ async def _dashboard(uid: str, tools: Tools) -> dict[str, Any]:
         because = f": {told}" if told else "."
         raise GrafanaAway(f"Grafana answered {answer.status_code} for dashboard {uid}{because}")
     try:
-        body = answer.json()
-    except ValueError:
+        body = json.loads(content)
+    except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict) or not isinstance(body.get("dashboard"), dict):
         raise steps.PageBroken(f"What stands at {grafana_url} does not answer like a Grafana.")
     return body
+
+
+async def _bounded(uid: str, answer: httpx.Response) -> bytes:
+    """Return the body of an answer. Raises `DashboardTooLarge`, also of what unpacks to so much."""
+    content = bytearray()
+    async for piece in answer.aiter_bytes():
+        content += piece
+        if len(content) > DASHBOARD_LIMIT:
+            raise DashboardTooLarge(
+                f"Dashboard {uid} has more than {DASHBOARD_LIMIT // 1024 // 1024} MiB of JSON"
+            )
+    return bytes(content)
 
 
 def _dashboard_path(uid: str) -> str:

@@ -24,6 +24,7 @@ BOX_LIMIT = 2_000
 #: What one cell of a spreadsheet holds.
 CELL_LIMIT = 32_767
 COLUMN_LIMIT = 1_000
+HUGE = 10**400
 VARIABLE_LIMIT = 200
 #: A panel smaller than this would be none, and many of them no layout.
 SMALLEST = 1.0
@@ -140,8 +141,11 @@ def _cell(value: Any) -> str:
 
 
 def _scalar(value: Any) -> Any:
-    if value is None or isinstance(value, (bool, int)):
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, int):
+        # Longer ones Python does not even write down.
+        return value if abs(value) < HUGE else "a number of very many digits"
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     return _cell(value)
@@ -172,6 +176,9 @@ def _whole(value: Any) -> int:
 
 
 def _pixels(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         return 0.0
-    return min(max(float(value), -LARGEST), LARGEST)
+    # Compared, not converted: a whole number may be too large for that.
+    if value != value or value in (math.inf, -math.inf):  # noqa: PLR0124 - NaN is not itself
+        return 0.0
+    return float(min(max(value, -LARGEST), LARGEST))

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.hostile import TEXTS
 from workers.capture.request import Table
 from workers.csv_files import csv_file
 
@@ -59,6 +60,39 @@ FORMULAS = [
 def test_a_cell_that_a_spreadsheet_would_run_is_defused(formula: str) -> None:
     header, row = read(csv_file(table((formula, "1"), header=(formula, "value"))))
     assert header[0] == row[0] == f"'{formula}"
+
+
+@pytest.mark.parametrize(
+    ("text", "defused"),
+    [
+        ("x;=cmd|' /C calc'!A0", "x;'=cmd|' /C calc'!A0"),
+        ("x\t=1+1", "x\t'=1+1"),
+        ("x\n=1+1", "x\n'=1+1"),
+        ("x\r\n@SUM(A1)\r\n+1+1", "x\r\n'@SUM(A1)\r\n'+1+1"),
+        ("x; -1+1", "x;' -1+1"),
+        ('x;"=1+1"', 'x;\'"=1+1"'),
+        (";;=1", ";;'=1"),
+        ("=1;=2", "'=1;'=2"),
+        # Numbers and plain lists stay as they are.
+        ("a;-5;b", "a;-5;b"),
+        ("-5;-6,5", "-5;-6,5"),
+        ("a=b;c-d", "a=b;c-d"),
+        ("1;2\n3", "1;2\n3"),
+    ],
+)
+def test_no_formula_begins_where_another_separator_would_part_the_text(
+    text: str, defused: str
+) -> None:
+    assert read(csv_file(table(("a", text))))[1][1] == defused
+
+
+@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_no_text_of_strangers_is_run_by_a_spreadsheet(text: str, separator: str) -> None:
+    content = csv_file(table((text, f"x;{text}"))).decode("utf-8-sig")
+    for row in csv.reader(io.StringIO(content, newline=""), delimiter=separator):
+        for cell in row:
+            assert not cell.lstrip().startswith(("=", "+", "-", "@", "＝", "＠")), cell
 
 
 @pytest.mark.parametrize("formula", FORMULAS)
