@@ -31,14 +31,15 @@ BINARY = {"type": "string", "format": "binary"}
 @blp.fails(403, 404, 410)
 def download_document(query: dict[str, Any], document_id: int) -> Response:
     """Return a document by the link that stood in a mail. No token is needed, or looked at."""
+    org_id: int = query["org"]
     expires: int = query["expires"]
     with db.transaction(services().pool) as conn:
         keys = links.keys(conn, services().settings)
-        if not links.genuine(keys, document_id, expires, query["signature"]):
+        if not links.genuine(keys, org_id, document_id, expires, query["signature"]):
             raise Forbidden("This link is not one of ours. Was it copied as a whole?")
         if expires <= services().clock().timestamp():
             raise Gone("This link has expired. Ask whoever looks after the report for the file.")
-        document = documents.get(conn, document_id)
+        document = documents.get_of_org(conn, org_id, document_id)
         if document is None:
             raise NotFound("This document is gone.")
         content = documents.content(conn, document_id)
@@ -46,7 +47,7 @@ def download_document(query: dict[str, Any], document_id: int) -> Response:
         io.BytesIO(content),
         mimetype=document.media_type,
         as_attachment=True,
-        download_name=document.name,
+        download_name=documents.harmless(document.name),
         etag=False,
     )
     response.headers["Cache-Control"] = "private, no-store"

@@ -187,7 +187,7 @@ def _zipped(files: Sequence[tuple[str, bytes]], made: dt.datetime) -> bytes:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files:
-            entry = zipfile.ZipInfo(name, made.timetuple()[:6])
+            entry = zipfile.ZipInfo(documents.harmless(name), made.timetuple()[:6])
             entry.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(entry, content)
     return packed.getvalue()
@@ -195,5 +195,8 @@ def _zipped(files: Sequence[tuple[str, bytes]], made: dt.datetime) -> bytes:
 
 def _download(content: bytes, name: str, media_type: str) -> Response:
     return send_file(
-        io.BytesIO(content), mimetype=media_type, as_attachment=True, download_name=name
+        io.BytesIO(content),
+        mimetype=media_type,
+        as_attachment=True,
+        download_name=documents.harmless(name),
     )

@@ -161,7 +161,7 @@ def get_document(run_id: int, document_id: int) -> Response:
         io.BytesIO(content),
         mimetype=document.media_type,
         as_attachment=True,
-        download_name=document.name,
+        download_name=documents.harmless(document.name),
         etag=False,
     )
 

@@ -685,6 +685,7 @@ CUT_OFF = {"required": "is missing from this link; open or copy it as a whole, a
 class LinkQuery(Body):
     """What a download link has besides the document's id; nothing of it can be changed."""
 
+    org = QueryWhole(low=1, required=True, error_messages=CUT_OFF)
     expires = QueryWhole(low=0, required=True, error_messages=CUT_OFF)
     signature = Text(required=True, longest=200, error_messages=CUT_OFF)
 

@@ -97,6 +97,17 @@ def get(conn: Connection, document_id: int) -> Document | None:
     return Document(**row) if row else None
 
 
+def get_of_org(conn: Connection, org_id: int, document_id: int) -> Document | None:
+    """Return a finished file of one of the org's runs, or None."""
+    columns = ", ".join(f"document.{column}" for column in COLUMNS.split(", "))
+    row = conn.execute(
+        f"SELECT {columns} FROM document JOIN run ON run.id = document.run_id "
+        "WHERE document.id = %s AND run.org_id = %s AND document.capture_id IS NULL",
+        [document_id, org_id],
+    ).fetchone()
+    return Document(**row) if row else None
+
+
 def parts(conn: Connection, capture_id: int) -> list[Document]:
     """Return the raw output of one capture, which assembly joins."""
     rows = conn.execute(
@@ -160,7 +171,7 @@ def drop_of_capture(conn: Connection, capture_id: int) -> None:
 #: What Windows takes for a device, whatever comes after the first dot.
 _DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)", re.IGNORECASE)
 #: File systems take 255 bytes; date, number and suffix need some of them.
-LONGEST_STEM = 180
+LONGEST_STEM, LONGEST_NAME = 180, 220
 
 
 def stem(name: str, at: dt.datetime) -> str:
@@ -169,9 +180,7 @@ def stem(name: str, at: dt.datetime) -> str:
     Letters of any script stay, with their marks; what a path, a header or a shell could take
     amiss becomes `-`.
     """
-    kept = "".join(
-        letter if _is_harmless(letter) else "-" for letter in unicodedata.normalize("NFC", name)
-    )
+    kept = _kept(name)
     tidy = "-".join(" ".join(kept.split()).strip(" .-").split("--"))[:80]
     # Cut between letters, not between the bytes of one.
     tidy = tidy.encode()[:LONGEST_STEM].decode(errors="ignore").strip(" .-")
@@ -181,8 +190,24 @@ def stem(name: str, at: dt.datetime) -> str:
     return f"{tidy or 'report'}-{at:%Y-%m-%d}"
 
 
+def harmless(name: str) -> str:
+    """Return a file name with its suffix as it may stand in a header or an archive.
+
+    Of names that `stem` made, it changes none; it is for what else may stand in the database.
+    """
+    stem, dot, suffix = _kept(name).strip(" .-").rpartition(".")
+    stem = stem.encode()[:LONGEST_NAME].decode(errors="ignore")
+    return f"{stem}{dot}{suffix[:8]}".strip(" .-") or "file"
+
+
+def _kept(name: str) -> str:
+    return "".join(
+        letter if _is_harmless(letter) else "-" for letter in unicodedata.normalize("NFC", name)
+    )
+
+
 def _is_harmless(letter: str) -> bool:
-    return letter.isalnum() or letter in " _.()" or unicodedata.category(letter) in ("Mn", "Mc")
+    return letter.isalnum() or letter in " _.()-" or unicodedata.category(letter) in ("Mn", "Mc")
 
 
 def same(name: str) -> str:

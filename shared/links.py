@@ -1,7 +1,7 @@
 """Links: addresses at which a reader of a mail fetches a document, signed and for a while.
 
 The signature stands for who may have it: whoever has the mail. It is an HMAC over purpose,
-document and end, so nothing of a link can be changed or used for something else.
+organisation, document and end, so nothing of a link can be changed or used for something else.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from shared.db import Connection
 from shared.settings import Settings
 
 #: What the signature is for; another use of the same keys would have another one.
-PURPOSE = "broadsheet document link 1"
+PURPOSE = "broadsheet document link 2"
 PATH = "/api/reports/documents"
 SECRET = "links"  # noqa: S105 - the name of one
 
@@ -45,25 +45,26 @@ def _stored(conn: Connection) -> bytes | None:
     return bytes(row["value"]) if row else None
 
 
-def signature(key: bytes, document_id: int, expires: int) -> str:
+def signature(key: bytes, org_id: int, document_id: int, expires: int) -> str:
     """Return what proves that we made the link; `expires` is in seconds since 1970."""
-    text = f"{PURPOSE}\n{document_id}\n{expires}"
+    text = f"{PURPOSE}\n{org_id}\n{document_id}\n{expires}"
     return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
 
 
-def address(public_url: str, key: bytes, document_id: int, until: dt.datetime) -> str:
-    """Return the link to a document, good until then."""
+def address(public_url: str, key: bytes, org_id: int, document_id: int, until: dt.datetime) -> str:
+    """Return the link to a document of an org, good until then."""
     expires = int(until.timestamp())
     return (
-        f"{public_url}{PATH}/{document_id}"
-        f"?expires={expires}&signature={signature(key, document_id, expires)}"
+        f"{public_url}{PATH}/{document_id}?org={org_id}&expires={expires}"
+        f"&signature={signature(key, org_id, document_id, expires)}"
     )
 
 
-def genuine(keys: Sequence[bytes], document_id: int, expires: int, shown: str) -> bool:
+def genuine(keys: Sequence[bytes], org_id: int, document_id: int, expires: int, shown: str) -> bool:
     """Whether one of the keys made this signature, found out in constant time."""
     given = shown.encode()
     found = False
     for key in keys:
-        found |= hmac.compare_digest(signature(key, document_id, expires).encode(), given)
+        made = signature(key, org_id, document_id, expires).encode()
+        found |= hmac.compare_digest(made, given)
     return found

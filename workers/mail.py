@@ -440,7 +440,8 @@ def _media_type(text: str) -> str:
 
 def _file_name(name: str) -> str:
     """Return the parameter of a Content-Disposition, by RFC 2231 where ASCII is not enough."""
-    name = header_text(name).replace("/", "-").replace("\\", "-") or "file"
+    # Some readers decode words (RFC 2047) here as well, and so would find a line break in them.
+    name = re.sub(r"[/\\]|=\?", "-", header_text(name)) or "file"
     while len(name.encode()) > 200:  # encoded three times as long, and a line may have 998
         stem, dot, suffix = name.rpartition(".")
         name = f"{stem[:-1]}.{suffix}" if dot and len(stem) > len(suffix) else name[:-1]

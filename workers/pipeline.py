@@ -424,7 +424,7 @@ def _store_documents(
             slot=run.scheduled_for,
             now=now,
             grafana_public_url=settings.grafana_public_url or settings.grafana_url,
-            links=_links(conn, settings, stored, now),
+            links=_links(conn, settings, run.org_id, stored, now),
         ),
         stored,
         limit=settings.max_attachment_size_mb * 1024 * 1024,
@@ -461,7 +461,7 @@ def _is_late(run: Run, now: dt.datetime) -> bool:
 
 
 def _links(
-    conn: Connection, settings: Settings, stored: list[Document], now: dt.datetime
+    conn: Connection, settings: Settings, org_id: int, stored: list[Document], now: dt.datetime
 ) -> Links | None:
     """Sign links for what may not travel in the mail; None: readers cannot reach our API."""
     if not settings.public_url:
@@ -470,7 +470,7 @@ def _links(
     until = now + dt.timedelta(days=settings.link_days)
     return Links(
         addresses={
-            document.id: links.address(settings.public_url, key, document.id, until)
+            document.id: links.address(settings.public_url, key, org_id, document.id, until)
             for document in stored
         },
         until=until,

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from shared import captures, db, documents, links, runs
+from tests.hostile import STORABLE
 from tests.integration.api.fakes import NOW, report_body
 
 TOMORROW = NOW + dt.timedelta(days=1)
@@ -21,9 +22,11 @@ def document_id(admin, pool) -> int:
         return documents.put(conn, 1, "pdf", "Größe.pdf", b"%PDF-1.7 all of it")
 
 
-def link(pool: db.Pool, settings, document_id: int, until: dt.datetime = TOMORROW) -> str:
+def link(
+    pool: db.Pool, settings, document_id: int, until: dt.datetime = TOMORROW, org_id: int = 1
+) -> str:
     with db.transaction(pool) as conn:
-        return links.address("", links.keys(conn, settings)[0], document_id, until)
+        return links.address("", links.keys(conn, settings)[0], org_id, document_id, until)
 
 
 def test_a_link_gives_the_document_without_a_token(caller, pool, settings, document_id):
@@ -46,6 +49,8 @@ def test_a_token_makes_no_difference_not_even_a_wrong_one(caller, pool, settings
     [
         lambda path: path[:-1] + ("0" if path[-1] != "0" else "1"),
         lambda path: path.replace("expires=1", "expires=2"),
+        lambda path: path.replace("org=1", "org=2"),
+        lambda path: path.replace("org=1", "org=11"),
         lambda path: path.partition("signature=")[0] + "signature=",
         lambda path: path.partition("signature=")[0] + "signature=%C3%BC",
     ],
@@ -63,6 +68,19 @@ def test_a_link_is_for_one_document(caller, pool, settings, document_id):
     path = link(pool, settings, document_id)
     path = path.replace(f"/documents/{document_id}?", f"/documents/{other}?")
     assert caller(None)("GET", path)[0] == 403
+
+
+def test_a_link_of_one_organisation_opens_nothing_of_another(caller, pool, settings, document_id):
+    # Signed by us, as it would be if ids were mixed up somewhere.
+    assert caller(None)("GET", link(pool, settings, document_id, org_id=2))[0] == 404
+
+
+def test_the_same_end_may_not_be_given_twice(caller, pool, settings, document_id):
+    path = link(pool, settings, document_id)
+    for more in ("&expires=9999999999", "&org=2", "&signature=x"):
+        assert caller(None).ask("GET", path + more).status_code in (200, 400, 403)
+        first = path.replace("?", f"?{more[1:]}&")
+        assert caller(None).ask("GET", first).status_code in (400, 403)
 
 
 def test_a_link_ends(caller, pool, settings, document_id, clock):
@@ -103,6 +121,9 @@ def test_what_is_missing_or_no_number_is_400(caller, pool, settings, document_id
     for wrong in (
         path.partition("?")[0],
         path.partition("&")[0],
+        path.replace("org=1&", ""),
+        path.replace("org=1", "org=0"),
+        path.replace("org=1", "org=x"),
         path.replace("expires=1", "expires=x"),
         path.replace("expires=1", "expires=-1"),
         path.replace(f"/documents/{document_id}?", "/documents/x?"),
@@ -135,3 +156,20 @@ def test_of_several_that_make_the_key_at_once_all_have_the_same(pool, settings):
 
     with ThreadPoolExecutor(8) as threads:
         assert len(set(threads.map(make, range(8)))) == 1
+
+
+def test_no_name_of_a_file_adds_to_the_headers_of_an_answer(caller, pool, settings, document_id):
+    path = link(pool, settings, document_id)
+    for text in STORABLE:
+        with db.transaction(pool) as conn:
+            conn.execute("UPDATE document SET name = %s WHERE id = %s", [text, document_id])
+        answer = caller(None).ask("GET", path)
+        assert answer.status_code == 200, text
+        assert [name for name, _ in answer.headers].count("Content-Disposition") == 1
+        said = answer.headers["Content-Disposition"]
+        assert said.startswith("attachment; filename")
+        assert said.isascii()
+        assert said.isprintable()
+        assert not {"/", "\\"} & set(said)
+        assert len(said) < 2_000
+        assert "Bcc" not in answer.headers

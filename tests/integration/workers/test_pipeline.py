@@ -548,11 +548,11 @@ def test_what_is_too_large_for_the_mail_has_a_link_in_it(workshop: Workshop) -> 
     with db.transaction(workshop.pool) as conn:
         pdf, csv = documents.of_run(conn, run_id)
     assert run.mail["attachments"] == [pdf.id]
-    found = re.search(r"https://reports.example.org/api/reports/documents/(\d+)\?expires=(\d+)"
+    found = re.search(r"https://reports.example.org/api/reports/documents/(\d+)\?org=1&expires=(\d+)"
                       r"&signature=(\w+)", run.mail["text"])  # fmt: skip
     assert found
     assert int(found[1]) == csv.id
-    assert links.genuine([b"k" * 32], csv.id, int(found[2]), found[3])
+    assert links.genuine([b"k" * 32], 1, csv.id, int(found[2]), found[3])
     until = dt.datetime.fromtimestamp(int(found[2]), dt.UTC)
     week = run.rendered_at + dt.timedelta(days=7) if run.rendered_at else None
     assert week and abs(until - week) < dt.timedelta(minutes=1)

@@ -30,6 +30,16 @@ def test_a_name_is_one_harmless_part_of_a_path(text: str) -> None:
     assert not DEVICES.fullmatch(name.partition(".")[0].strip())
 
 
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_name_of_ours_goes_out_as_it_is_and_any_other_harmless(text: str) -> None:
+    ours = f"{documents.stem(text, AT)}-2.csv"
+    assert documents.harmless(ours) == ours
+    other = documents.harmless(text)
+    assert other
+    assert all(unicodedata.category(letter)[0] in "LNM" or letter in " _.()-" for letter in other)
+    assert len(other.encode()) <= 255
+
+
 @pytest.mark.parametrize(
     ("text", "stem"),
     [
