@@ -277,6 +277,9 @@ def _url(env: FileAwareEnv, variable: str, default: Any) -> str:
     value: str = env.str(variable, default)
     if value and not _is_address(value, "http", "https"):
         raise SettingsError(f"{PREFIX}{variable}: must be an http:// or https:// address.")
+    if "@" in urlsplit(value).netloc:
+        # Errors, logs and mails name the address, so it must not be a secret.
+        raise SettingsError(f"{PREFIX}{variable}: must not hold a user or a password.")
     return value.rstrip("/")
 
 
