@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 from typing import Any
 
-from flask import Response, send_file
+from flask import Response, request, send_file
 from werkzeug.exceptions import Forbidden, Gone, NotFound
 
 from api import auth, schemas
 from api.blueprint import Blueprint
 from api.services import services
-from shared import db, documents, links
+from shared import audit, db, documents, links
+from shared.audit import Actor
 
 blp = Blueprint(
     "downloads",
@@ -39,10 +40,19 @@ def download_document(query: dict[str, Any], document_id: int) -> Response:
             raise Forbidden("This link is not one of ours. Was it copied as a whole?")
         if expires <= services().clock().timestamp():
             raise Gone("This link has expired. Ask whoever looks after the report for the file.")
+    with db.org_transaction(services().pool, org_id) as conn:
         document = documents.get_of_org(conn, org_id, document_id)
         if document is None:
             raise NotFound("This document is gone.")
         content = documents.content(conn, document_id)
+        audit.note(
+            conn,
+            Actor(who="link", name="a link from a mail", address=request.remote_addr),
+            "documents:download",
+            org_id=org_id,
+            run_id=document.run_id,
+            document=document.name,
+        )
     response = send_file(
         io.BytesIO(content),
         mimetype=document.media_type,

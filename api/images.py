@@ -14,11 +14,12 @@ from werkzeug.exceptions import BadRequest, Conflict, NotFound, RequestEntityToo
 from werkzeug.formparser import FormDataParser
 
 from api import auth, schemas
+from api.audit import noted
 from api.auth import identity, needs
 from api.blueprint import Blueprint
-from api.services import services
+from api.services import transaction
 from api.times import shown
-from shared import db, log, logo_images, logos
+from shared import logo_images, logos
 from shared.logos import NoPicture
 
 blp = Blueprint(
@@ -27,7 +28,6 @@ blp = Blueprint(
     url_prefix="/api/reports/images",
     description="Uploaded logos of an organisation. Uploading and listing are not in Grafana.",
 )
-logger = log.get(__name__)
 
 BINARY = {"type": "string", "format": "binary"}
 #: What the form has around the picture.
@@ -67,14 +67,14 @@ def upload_image() -> dict[str, Any]:
         content = logos.png(_sent())
     except NoPicture as exc:
         raise BadRequest(f"The body: {exc.message}") from exc
-    asking = identity()
-    with db.transaction(services().pool) as conn:
-        name = logo_images.add(conn, asking.org_id, content)
+    with transaction() as conn:
+        name = logo_images.add(conn, identity().org_id, content)
+        if name is not None:
+            noted(conn, auth.SETTINGS_WRITE, uploaded=name)
     if name is None:
         raise Conflict(
             f"The organisation has {logo_images.MOST} logos, as many as it may; delete one of them"
         )
-    logger.info("logo.uploaded", org_id=asking.org_id, image=name, size=len(content))
     return {"message": "Image uploaded", "name": name, "url": f"{logos.PATH}/{name}"}
 
 
@@ -83,7 +83,7 @@ def upload_image() -> dict[str, Any]:
 @blp.answers(200, schemas.StoredImage(many=True))
 def list_images() -> Response:
     """List the logos of the organisation, the newest first."""
-    with db.transaction(services().pool) as conn:
+    with transaction() as conn:
         found = logo_images.of_org(conn, identity().org_id)
     return jsonify(
         [
@@ -106,7 +106,7 @@ def get_image(image: str) -> Response:
     """Return an uploaded logo."""
     content = None
     if logos.is_name(image):
-        with db.transaction(services().pool) as conn:
+        with transaction() as conn:
             content = logo_images.content(conn, identity().org_id, image)
     if content is None:
         raise _unknown()
@@ -119,14 +119,14 @@ def get_image(image: str) -> Response:
 @blp.fails(404)
 def delete_image(image: str) -> dict[str, Any]:
     """Delete an uploaded logo; reports whose settings name it go out without."""
-    asking = identity()
     deleted = False
     if logos.is_name(image):
-        with db.transaction(services().pool) as conn:
-            deleted = logo_images.delete(conn, asking.org_id, image)
+        with transaction() as conn:
+            deleted = logo_images.delete(conn, identity().org_id, image)
+            if deleted:
+                noted(conn, auth.SETTINGS_WRITE, deleted=image)
     if not deleted:
         raise _unknown()
-    logger.info("logo.deleted", org_id=asking.org_id, image=image)
     return {"message": "Image deleted"}
 
 

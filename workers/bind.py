@@ -223,6 +223,8 @@ class _Binding:
         action = annotation.get("/A")
         action = action.get_object() if action is not None else None
         if isinstance(action, DictionaryObject) and action.get("/S") == "/URI":
+            if not _is_harmless(action.get("/URI")):
+                return None
             link[NameObject("/A")] = DictionaryObject(
                 {
                     NameObject("/S"): NameObject("/URI"),
@@ -363,6 +365,12 @@ def _numbers(*values: float) -> ArrayObject:
 def _number(reference: Any) -> int | None:
     """Return the number of the object that is referred to, None for no reference."""
     return reference.idnum if isinstance(reference, IndirectObject) else None
+
+
+def _is_harmless(address: object) -> bool:
+    """Whether a link of a dashboard leads to a page or a mail, and not into a script or a disk."""
+    text = str(address).strip().lower()
+    return text.startswith(("http://", "https://", "mailto:"))
 
 
 def _own(page: PageObject) -> IndirectObject:

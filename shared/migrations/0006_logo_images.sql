@@ -9,3 +9,8 @@ CREATE TABLE logo_image (
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     UNIQUE (org_id, sha256)
 );
+
+GRANT SELECT, INSERT, UPDATE, DELETE ON logo_image TO broadsheet_org;
+ALTER TABLE logo_image ENABLE ROW LEVEL SECURITY;
+CREATE POLICY of_org ON logo_image TO broadsheet_org
+    USING (org_id = current_setting('broadsheet.org')::bigint);

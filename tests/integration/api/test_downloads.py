@@ -62,6 +62,18 @@ def test_a_link_that_was_changed_is_refused(caller, pool, settings, document_id,
     assert "not one of ours" in answer.json["message"]
 
 
+def test_a_download_by_link_is_in_the_audit_of_its_organisation(
+    caller, pool, settings, document_id
+):
+    assert caller(None).ask("GET", link(pool, settings, document_id)).status_code == 200
+    assert caller(None).ask("GET", link(pool, settings, document_id)[:-1]).status_code == 403
+    with db.transaction(pool) as conn:
+        rows = conn.execute(
+            "SELECT org_id, who, run_id FROM audit WHERE action = 'documents:download'"
+        ).fetchall()
+    assert rows == [{"org_id": 1, "who": "link", "run_id": 1}]
+
+
 def test_a_link_is_for_one_document(caller, pool, settings, document_id):
     with db.transaction(pool) as conn:
         other = documents.put(conn, 1, "csv", "a.csv", b"a\n")

@@ -49,6 +49,10 @@ TABLE: dict[tuple[str, str], Expected] = {
     ("POST", f"{R}/test-email"): Expected(SEND, report_body(), whole=True),
     ("GET", f"{R}/settings"): Expected("reports.settings:read"),
     ("POST", f"{R}/settings"): Expected("reports.settings:write", {}),
+    ("GET", f"{R}/images"): Expected("reports.settings:read"),
+    ("POST", f"{R}/images"): Expected("reports.settings:write"),
+    ("GET", f"{R}/images/<image>"): Expected("reports.settings:read"),
+    ("DELETE", f"{R}/images/<image>"): Expected("reports.settings:write"),
     ("GET", f"{R}/<id64:report_id>/runs"): Expected(READ, scoped=True),
     ("GET", f"{R}/runs"): Expected(READ, whole=True),
     ("GET", f"{R}/deliveries"): Expected(READ),
@@ -83,6 +87,7 @@ PARAMETERS = {
     "<id64:document_id>": "7",
     "<id64:delivery_id>": "7",
     "<id64:token_id>": "999",
+    "<image>": "x",
     "<uid>": "x",
     "<name>": "docs.js",
 }

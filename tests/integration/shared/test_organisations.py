@@ -14,7 +14,7 @@ from shared import db
 SHARED = {"mail_server", "secret"}
 TABLES = {
     *("report", "report_settings", "api_token", "run", "capture", "audit"),
-    *("run_capture", "document", "delivery", "task", "resolution"),
+    *("run_capture", "document", "delivery", "task", "resolution", "logo_image"),
 }
 
 
@@ -39,6 +39,8 @@ def two(pool: db.Pool) -> None:
                     VALUES ({org}, 'api', now(), 'queued', '{{}}');
                 INSERT INTO capture (org_id, spec, key) VALUES ({org}, '{{}}', '{org}');
                 INSERT INTO audit (org_id, who, name, action) VALUES ({org}, 'x', 'x', 'x');
+                INSERT INTO logo_image (org_id, name, sha256, content)
+                    VALUES ({org}, repeat('{org}', 32) || '.png', 'x', 'x');
                 INSERT INTO run_capture
                     SELECT run.id, 0, capture.id FROM run, capture
                      WHERE run.org_id = {org} AND capture.org_id = {org};
