@@ -13,6 +13,7 @@ from pypdf import PdfReader, PdfWriter
 from pypdf.generic import ArrayObject, DictionaryObject, NameObject, NumberObject, TextStringObject
 
 from tests.handmade import LANDSCAPE, PORTRAIT, Link, Tag, pdf
+from tests.hostile import LINKS
 from workers import bind
 from workers.bind import About, Entry, Part
 
@@ -201,6 +202,12 @@ def test_links_to_the_web_and_within_a_part_still_lead_where_they_led() -> None:
     one = part("1", "2", links=[Link(0, "https://x.org/?a=1&b"), Link(0, 1), Link(1, 0)])
     two = part("3", "4", links=[Link(1, 0)])
     assert links(bound(one, two)) == [["https://x.org/?a=1&b", 1], [0], [], [2]]
+
+
+@pytest.mark.parametrize("address", LINKS)
+def test_a_link_that_leads_to_no_page_is_none_any_more(address: str) -> None:
+    kept = address.startswith(("http://", "https://", "mailto:"))
+    assert links(bound(part("1", links=[Link(0, address)]))) == [[address] if kept else []]
 
 
 def test_names_of_places_that_two_parts_use_do_not_clash() -> None:
