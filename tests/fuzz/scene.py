@@ -17,7 +17,13 @@ from tests.integration.api.fakes import Caller, FakeGrafana, FakeWaiter, Person,
 CANARY = "canary-of-one"
 KEY = b"k" * 32
 #: The link to organisation 1's document that stands in a mail.
-LINK = {"expires": "4102444800", "signature": links.signature(KEY, 1, 4102444800)}
+LINK = {
+    "org": "1",
+    "expires": "4102444800",
+    "signature": links.signature(KEY, 1, 1, 4102444800),
+}
+#: An uploaded logo of each organisation.
+IMAGES = {1: "1" * 32 + ".png", 2: "2" * 32 + ".png"}
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,12 @@ def build(settings: Settings, pool: db.Pool) -> Scene:
     ):
         _fill(app, pool, secret, name if name == "stranger" else CANARY, recipient)
     with db.transaction(pool) as conn:
+        for org_id, name in IMAGES.items():
+            content = CANARY if org_id == 1 else "two"
+            conn.execute(
+                "INSERT INTO logo_image (org_id, name, sha256, content) VALUES (%s, %s, '', %s)",
+                [org_id, name, content.encode()],
+            )
         conn.execute("INSERT INTO secret (name, value) VALUES (%s, %s)", [links.SECRET, KEY])
     shown = {name: {"Authorization": f"Bearer {secret}"} for name, secret in secrets.items()}
     return Scene(

@@ -26,8 +26,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from tests.fuzz.scene import CANARY, LINK, Scene
+from tests.fuzz.scene import CANARY, IMAGES, LINK, Scene
 from tests.integration.api.fakes import report_body
+from tests.pictures import picture
 
 #: Seconds after which a request counts as hung; none takes a tenth of it.
 HUNG = 10
@@ -152,6 +153,10 @@ def _steer(case: Any, data: Any) -> None:
         ids = {name for name in case.path_parameters if name.endswith("_id")}
         number = data.draw(st.sampled_from([1, 1, 2]))
         case.path_parameters = {**case.path_parameters, **dict.fromkeys(ids, number)}
+        if "image" in case.path_parameters:
+            case.path_parameters = {**case.path_parameters, "image": IMAGES[number]}
+    if case.operation.path == "/api/reports/images" and case.method == "POST":
+        case.body, case.media_type = picture(), "image/png"
     if case.operation.path == "/api/reports/documents/{document_id}":
         case.query = dict(LINK)
     if isinstance(case.body, dict):
