@@ -32,6 +32,10 @@ KNOWN = {
     ("tests/integration/workers/test_mail.py", "s3cret"): MADE_UP,
     ("tests/unit/shared/test_settings.py", "hush2"): "must not be shown, which the test shows",
     ("tests/unit/shared/test_settings.py", "hush"): "must not be shown, which the test shows",
+    ("tests/integration/workers/test_logo_fetch.py", "SECRET"): "an address that is not followed",
+    ("tests/acceptance/test_secrets.py", "another"): MADE_UP,
+    ("tests/unit/shared/test_secrets.py", "SECRETVALUE0123456789"): MADE_UP,
+    ("tests/unit/workers/test_logo_address.py", "secret"): "an address that is refused",
     ("tests/unit/workers/capture/test_gateway.py", "admin"): "an address that the gateway refuses",
 }
 
