@@ -17,7 +17,7 @@ from werkzeug.exceptions import BadRequest, Forbidden
 from api import limits
 from api.grafana_login import GrafanaLogin
 from api.identity import Identity, by_role, identity, unauthorized, wanted_org
-from shared import db, tokens
+from shared import db, log, tokens
 from shared.db import Pool
 from shared.grafana import Grafana
 from shared.permissions import (
@@ -25,6 +25,7 @@ from shared.permissions import (
     CREATE,
     DELETE,
     READ,
+    RENDER,
     SEND,
     SETTINGS_READ,
     SETTINGS_WRITE,
@@ -39,6 +40,7 @@ __all__ = (
     "CREATE",
     "DELETE",
     "READ",
+    "RENDER",
     "SEND",
     "SETTINGS_READ",
     "SETTINGS_WRITE",
@@ -53,6 +55,8 @@ __all__ = (
     "public",
     "register",
 )
+
+logger = log.get(__name__)
 
 Authenticator = Callable[[Request], Identity]
 
@@ -87,8 +91,8 @@ def authenticator(settings: Settings, *, pool: Pool, grafana: Grafana) -> Authen
                 "Unauthorized: send the header Authorization: Bearer <token>, "
                 "or name and password of a user of Grafana"
             )
-        if scheme.lower() == "bearer" and secret.strip().startswith(tokens.PREFIX):
-            return by_token(asked, secret.strip())
+        if ours := tokens.shown_in(asked.headers["Authorization"]):
+            return by_token(asked, ours)
         return login.identity(asked)
 
     return authenticate
@@ -96,6 +100,7 @@ def authenticator(settings: Settings, *, pool: Pool, grafana: Grafana) -> Authen
 
 def denied(action: str) -> Forbidden:
     """Return the error for a permission that is missing, in Grafana's words."""
+    logger.info("auth.denied", action=action, who=identity().who, org_id=identity().org_id)
     return Forbidden(
         f"You'll need additional permissions to perform this action. Permissions needed: {action}"
     )
@@ -122,6 +127,8 @@ class Need:
         return not (self.by_link or self.public)
 
     def __str__(self) -> str:
+        if self.action == RENDER:
+            return "any user of Grafana for dashboards that he may see, tokens with reports:render"
         if self.public:
             return "none"
         if self.by_link:
@@ -177,6 +184,10 @@ def register(app: Flask, authenticate: Authenticator) -> None:
         if need.action is None or need.or_asker:
             return
         asking = identity()
+        if need.action == RENDER:
+            if not asking.may_render:
+                raise denied(RENDER)
+            return
         allowed = (
             asking.may_one(need.action, values["report_id"])
             if need.on_report

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 from api.auth import identity
 from api.services import services
-from shared.errors import DashboardForbidden, SettingsError
+from shared.errors import DashboardForbidden, DashboardNotFound, SettingsError
 from shared.grafana import Dashboard, Grafana
+
+T = TypeVar("T")
 
 #: Questions to Grafana at once, per request.
 AT_ONCE = 8
@@ -44,6 +47,28 @@ def filled_in(items: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
+def check_seen(uids: Iterable[str]) -> None:
+    """Raise `DashboardForbidden` naming a dashboard that the caller may not see.
+
+    Only who is known by Grafana's own credentials can be asked about. One that is gone is no
+    secret any more. Raises `GrafanaAway`. To be called outside any transaction.
+    """
+    asking = identity()
+    if asking.credentials is None:
+        return
+    caller = services().grafana.as_caller(asking.credentials)
+
+    def look(uid: str) -> None:
+        with contextlib.suppress(DashboardNotFound):
+            caller.dashboard(uid)
+
+    _all(look, list(dict.fromkeys(uids)))
+
+
 def _each(grafana: Grafana, uids: Sequence[str]) -> dict[str, Dashboard]:
+    return dict(zip(uids, _all(grafana.dashboard, uids), strict=True))
+
+
+def _all(question: Callable[[str], T], uids: Sequence[str]) -> list[T]:
     with ThreadPoolExecutor(max_workers=min(AT_ONCE, max(len(uids), 1))) as threads:
-        return dict(zip(uids, threads.map(grafana.dashboard, uids), strict=True))
+        return list(threads.map(question, uids))

@@ -8,7 +8,7 @@ from typing import Any
 from flask import Response, jsonify
 from werkzeug.exceptions import Conflict, NotFound
 
-from api import auth, paging, schemas
+from api import auth, dashboards, paging, schemas
 from api.audit import noted
 from api.auth import identity, needs
 from api.blueprint import Blueprint
@@ -20,6 +20,7 @@ from shared import deliveries, mail_server, queue, resolutions, runs
 from shared.db import Connection
 from shared.deliveries import Delivery, Undelivered
 from shared.resolutions import Resolution, Resolver
+from shared.runs import Run
 
 blp = Blueprint(
     "deliveries",
@@ -74,14 +75,24 @@ def resolve_delivery(body: dict[str, Any], run_id: int, delivery_id: int) -> dic
     if not verdict:
         raise invalid("as", "is required")
     with transaction() as conn:
-        entry = _found(conn, run_id, delivery_id)
+        run, entry = _found(conn, run_id, delivery_id)
+    if verdict == resolutions.AGAIN:
+        dashboards.check_seen(item.uid for item in run.spec.dashboards)
+    with transaction() as conn:
         resolver = Resolver(
             who=identity().name, through=resolutions.API, token_id=identity().token_id
         )
         resolved = resolutions.resolve(conn, entry.id, verdict, resolver)
         if resolved is None:
             raise Conflict(f"This delivery is not unknown (any more) but {_state(conn, entry)}.")
-        noted(conn, "deliveries:resolve", run_id=run_id, delivery_id=delivery_id, verdict=verdict)
+        noted(
+            conn,
+            "deliveries:resolve",
+            report_id=run.report_id,
+            run_id=run_id,
+            delivery_id=delivery_id,
+            verdict=verdict,
+        )
     queue.announce(services().pool, services().bell, resolved.rings)
     done = "is sent again" if verdict == resolutions.AGAIN else "counts as sent"
     return {
@@ -91,8 +102,8 @@ def resolve_delivery(body: dict[str, Any], run_id: int, delivery_id: int) -> dic
     }
 
 
-def _found(conn: Connection, run_id: int, delivery_id: int) -> Delivery:
-    """Return the delivery if the caller may send its report; raise 404, or Grafana's 403."""
+def _found(conn: Connection, run_id: int, delivery_id: int) -> tuple[Run, Delivery]:
+    """Return the run and its delivery if the caller may send the report; raise 404 or 403."""
     run = runs.get(conn, run_id, org_id=identity().org_id)
     if run is None:
         raise NotFound("Run not found")
@@ -101,7 +112,7 @@ def _found(conn: Connection, run_id: int, delivery_id: int) -> Delivery:
     entry = deliveries.get(conn, delivery_id)
     if entry is None or entry.run_id != run_id:
         raise NotFound("Delivery not found")
-    return entry
+    return run, entry
 
 
 def _state(conn: Connection, entry: Delivery) -> str:

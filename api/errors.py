@@ -9,6 +9,7 @@ from flask import Flask, Response, jsonify, request
 from marshmallow.exceptions import SCHEMA
 from werkzeug.exceptions import BadRequest, HTTPException
 
+from api.grafana_login import GrafanaOpen
 from api.waiter import NoSlot
 from shared import log
 from shared.errors import (
@@ -18,7 +19,7 @@ from shared.errors import (
     DatabaseAway,
     GrafanaAway,
 )
-from shared.grafana import CallerUnknown
+from shared.grafana import CallerUnknown, ForeignToken, OrgHidden
 
 logger = log.get(__name__)
 
@@ -30,6 +31,15 @@ STATUS: dict[type[BroadsheetError], int] = {
     DatabaseAway: 503,
     CallerUnknown: 401,
     GrafanaAway: 503,
+    GrafanaOpen: 503,
+    ForeignToken: 503,
+    OrgHidden: 403,
+}
+#: What callers are told instead of what is only for the log: addresses, and others' names.
+INSTEAD: dict[type[BroadsheetError], str] = {
+    GrafanaAway: "Grafana does not answer; the log of the API says more",
+    GrafanaOpen: "Grafana cannot be asked who you are; the log of the API says why",
+    ForeignToken: "This organisation's access to Grafana is not set up well; see the log",
 }
 #: Faults repeat names that a caller chose, and there may be very many of both.
 LONGEST = 2_000
@@ -97,7 +107,10 @@ def _ours(exc: BroadsheetError) -> Response:
     status = next((code for kind, code in STATUS.items() if isinstance(exc, kind)), 500)
     if status >= 500:
         logger.error("api.failed", error=exc.message, kind=type(exc).__name__)
-    return _answer(status, exc.message)
+    elif status == 403:
+        logger.info("api.denied", error=exc.message)
+    told = next((text for kind, text in INSTEAD.items() if isinstance(exc, kind)), exc.message)
+    return _answer(status, told)
 
 
 def _unexpected(exc: Exception) -> Response:

@@ -12,7 +12,7 @@ from werkzeug.exceptions import Unauthorized
 from shared import permissions
 from shared.audit import Actor
 from shared.grafana import Credentials
-from shared.permissions import READ, SEND, UNSCOPED, Permissions
+from shared.permissions import READ, RENDER, SEND, UNSCOPED, Permissions
 from shared.settings import Settings
 
 LARGEST_ID = 2**63 - 1
@@ -54,6 +54,14 @@ class Identity:
         """Whether the action is granted for this report."""
         return self.may_all(action) or report_id in permissions.single(self.permissions, action)
 
+    @property
+    def may_render(self) -> bool:
+        """Whether dashboards may be rendered: as far as Grafana shows them to its own callers.
+
+        A token of ours sees what the service account does, so it is a permission.
+        """
+        return self.credentials is not None or self.may(RENDER)
+
     def may_send(self, report_id: int | None) -> bool:
         """Whether mail may be sent of this report, or (None) of anything.
 
@@ -78,11 +86,11 @@ def identity() -> Identity:
 
 
 def by_role(settings: Settings) -> Mapping[str, Permissions]:
-    """Return what each role of Grafana may do: Admins everything, others what is configured."""
+    """Return what each role may do: Admins everything, others render and what is configured."""
     return {
         permissions.ADMIN: permissions.of_actions(permissions.ACTIONS),
-        permissions.EDITOR: permissions.of_actions(settings.editor_permissions),
-        permissions.VIEWER: permissions.of_actions(settings.viewer_permissions),
+        permissions.EDITOR: permissions.of_actions((RENDER, *settings.editor_permissions)),
+        permissions.VIEWER: permissions.of_actions((RENDER, *settings.viewer_permissions)),
     }
 
 

@@ -15,7 +15,7 @@ from werkzeug.exceptions import InternalServerError, TooManyRequests, Unprocessa
 
 from api import limits
 from api.audit import noted
-from api.auth import SEND, identity
+from api.auth import RENDER, SEND, identity
 from api.errors import invalid
 from api.hrefs import here
 from api.services import services, transaction
@@ -28,9 +28,6 @@ from shared.tasks import Ring
 #: Attempts to find a moment that no other run of the same report and kind was asked for.
 ATTEMPTS = 5
 MILLISECOND = 1_000
-
-#: Grafana has no action for what everybody may do.
-RENDER = "reports:render"
 
 KEY = "Idempotency-Key"
 _KEY = re.compile(r"[!-~]([ -~]{0,253}[!-~])?")
@@ -213,9 +210,10 @@ def _earlier(conn: Connection, key: str) -> int | None:
 
 
 def _digest() -> str:
-    """Return the SHA-256 of what is asked for."""
+    """Return the SHA-256 of what is asked for, and by whom: another may not see what came of it."""
     asked = hashlib.sha256()
-    for part in (request.path.encode(), request.query_string, request.get_data()):
+    who = identity().who.encode()
+    for part in (who, request.path.encode(), request.query_string, request.get_data()):
         asked.update(len(part).to_bytes(8) + part)
     return asked.hexdigest()
 

@@ -58,8 +58,7 @@ def bounded(authenticate: Callable[[Request], T], asked: Request) -> T:
     if rate is None or not header:
         return authenticate(asked)
     who = network(asked.remote_addr)
-    scheme, _, secret = header.partition(" ")
-    random = scheme.lower() == "bearer" and secret.strip().startswith(tokens.PREFIX)
+    random = tokens.shown_in(header) is not None
     if not random and (wait := services().closed.left(who)):
         raise _failures(rate, wait)
     try:

@@ -13,7 +13,7 @@ from flask import Response, send_file
 from marshmallow import ValidationError
 from werkzeug.exceptions import BadRequest, InternalServerError
 
-from api import dashboards, launch, schemas
+from api import auth, dashboards, launch, schemas
 from api.auth import identity, needs
 from api.blueprint import Blueprint
 from api.errors import invalid, sentence
@@ -28,7 +28,7 @@ blp = Blueprint(
     "render",
     __name__,
     url_prefix="/api/reports/render",
-    description="Dashboards as files, for anybody with a token.",
+    description="Dashboards as files, for whoever may see them.",
 )
 BINARY = {"type": "string", "format": "binary"}
 YES, NO = ("true", "1"), ("false", "0")
@@ -66,7 +66,7 @@ class PdfQuery(CsvQuery):
 
 
 @blp.route("/pdfs", methods=["GET"], parameters=launch.PARAMETERS)
-@needs(None)
+@needs(auth.RENDER)
 @blp.arguments(PdfQuery, location="query")
 @blp.answers(200, BINARY, content_type="application/pdf")
 @blp.answers(202, schemas.RunStarted, headers=launch.HEADERS)
@@ -75,8 +75,8 @@ class PdfQuery(CsvQuery):
 def render_pdf(query: dict[str, Any]) -> Response:
     """Return one PDF of all the dashboards.
 
-    As in Grafana, this is available to all users; it shows what Broadsheet's service account
-    may see.
+    As in Grafana, this is available to all users, for dashboards that they may see; a token
+    of ours sees what Broadsheet's service account does.
     """
     run = _exported(query, "pdf")
     if isinstance(run, Response):
@@ -89,7 +89,7 @@ def render_pdf(query: dict[str, Any]) -> Response:
 
 
 @blp.route("/csvs", methods=["GET"], parameters=launch.PARAMETERS)
-@needs(None)
+@needs(auth.RENDER)
 @blp.arguments(CsvQuery, location="query")
 @blp.answers(200, BINARY, content_type="application/zip")
 @blp.answers(202, schemas.RunStarted, headers=launch.HEADERS)
@@ -99,8 +99,8 @@ def render_pdf(query: dict[str, Any]) -> Response:
 def render_csvs(query: dict[str, Any]) -> Response:
     """Return an archive with a CSV file for each table of the dashboards.
 
-    As in Grafana, this is available to all users; it shows what Broadsheet's service account
-    may see.
+    As in Grafana, this is available to all users, for dashboards that they may see; a token
+    of ours sees what Broadsheet's service account does.
     """
     run = _exported(query, "csv")
     if isinstance(run, Response):

@@ -107,7 +107,9 @@ def delete_report(report_id: int) -> dict[str, Any]:
 def get_report(report_id: int) -> dict[str, Any]:
     """Return a report."""
     with transaction() as conn:
-        return as_json(_found(conn, report_id))
+        report = _found(conn, report_id)
+    dashboards.check_seen(item["dashboard"]["uid"] for item in report.dashboards)
+    return as_json(report)
 
 
 @blp.route("", methods=["GET"])
@@ -153,6 +155,9 @@ def pause_report(report_id: int) -> dict[str, Any]:
 @blp.fails(404)
 def resume_report(report_id: int) -> dict[str, Any]:
     """Resume a paused report on its schedule; what it missed is not sent."""
+    with transaction() as conn:
+        report = _found(conn, report_id)
+    dashboards.check_seen(item["dashboard"]["uid"] for item in report.dashboards)
     with transaction() as conn:
         report = _found(conn, report_id, for_update=True)
         if report.state not in (SCHEDULED, PAUSED):

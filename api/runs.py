@@ -10,7 +10,7 @@ from typing import Any
 from flask import Response, jsonify, send_file
 from werkzeug.exceptions import Conflict, NotFound
 
-from api import auth, paging, schemas
+from api import auth, dashboards, paging, schemas
 from api.audit import noted
 from api.auth import identity, needs
 from api.blueprint import Blueprint
@@ -130,8 +130,10 @@ def get_run(run_id: int) -> dict[str, Any]:
 def list_documents(run_id: int) -> Response:
     """List the files of a run."""
     with transaction() as conn:
-        _found(conn, run_id)
-        return jsonify([_document(item) for item in documents.of_run(conn, run_id)])
+        run = _found(conn, run_id)
+        found = documents.of_run(conn, run_id)
+    dashboards.check_seen(item.uid for item in run.spec.dashboards)
+    return jsonify([_document(item) for item in found])
 
 
 @blp.route("/runs/<id64:run_id>/documents/<id64:document_id>", methods=["GET"])
@@ -144,6 +146,8 @@ def get_document(run_id: int, document_id: int) -> Response:
     """Return a file of a run."""
     with transaction() as conn:
         run = _found(conn, run_id)
+    dashboards.check_seen(item.uid for item in run.spec.dashboards)
+    with transaction() as conn:
         document = next(
             (item for item in documents.of_run(conn, run_id) if item.id == document_id), None
         )
@@ -169,7 +173,7 @@ def get_document(run_id: int, document_id: int) -> Response:
 def _found(conn: Connection, run_id: int) -> Run:
     """Return the run if the caller may see it; raise `NotFound` or Grafana's 403.
 
-    It is for the token that asked for it, whose other answer names its address, and for those
+    It is for whoever asked for it, whose other answer names its address, and for those
     who may read its report; without a report (a test, an export, or one whose report is gone),
     for those who may read all reports of the org.
     """

@@ -12,6 +12,7 @@ from psycopg import errors
 from psycopg.rows import DictRow, TupleRow, dict_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
+from shared import log
 from shared.errors import DatabaseAway
 
 Connection = psycopg.Connection[DictRow]
@@ -73,10 +74,26 @@ def open_pool(url: str, *, max_size: int, application: str) -> Pool:
         timeout=5,
         max_idle=300,
         check=ConnectionPool.check_connection,
+        configure=_check_sight,
         open=False,
     )
     pool.open(wait=False)
     return pool
+
+
+def _check_sight(conn: Connection) -> None:
+    """Refuse a login from which row-level security hides rows: it would do nothing, silently.
+
+    That is one to whom the tables do not belong. Raises `OperationalError`, so that the database
+    counts as away.
+    """
+    row = conn.execute(
+        "SELECT coalesce(row_security_active(to_regclass('report')), false) AS hidden"
+    ).fetchone()
+    conn.rollback()
+    if row and row["hidden"]:
+        logger.error("database.rows_hidden", advice=HIDDEN)
+        raise psycopg.OperationalError(HIDDEN)
 
 
 @contextmanager
@@ -88,6 +105,13 @@ def transaction(pool: Pool) -> Iterator[Connection]:
     with translated(), pool.connection() as conn:
         yield conn
 
+
+HIDDEN = (
+    "The tables belong to another user of the database than the one in BROADSHEET_DATABASE_URL, "
+    "so their rows are hidden from it. Use the user that ran `broadsheet migrate`."
+)
+
+logger = log.get(__name__)
 
 #: The role in whose transactions only the rows of one organisation exist: see migration 0005.
 ORG_ROLE = "broadsheet_org"

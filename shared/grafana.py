@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -39,6 +40,10 @@ BOOT_USER = re.compile(
 
 class CallerUnknown(Permanent):
     """Grafana does not know the caller."""
+
+
+class OrgHidden(Permanent):
+    """The service account may not read which organisation it is of (orgs:read): give it Viewer."""
 
 
 class ForeignToken(Permanent):
@@ -74,6 +79,8 @@ def client_arguments(settings: Settings, *, timeout: float | httpx.Timeout) -> d
             **dict(settings.grafana_headers),
             **({"Authorization": f"Bearer {token}"} if token else {}),
         },
+        # What Grafana, or what stands before it, sets for one caller must not come with another's.
+        "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         "timeout": timeout,
         "verify": authorities,
         "trust_env": False,
@@ -250,9 +257,15 @@ class Grafana:
         return str(self._json(self._get("/api/health")).get("version", "unknown"))
 
     def org(self) -> tuple[int, str]:
-        """Return id and name of the token's org. Raises like `version`."""
-        body = self._json(self._get("/api/org"))
-        return int(body.get("id", 0)), str(body.get("name", ""))
+        """Return id and name of the token's org.
+
+        Raises `OrgHidden` where it may not read that, and like `version`.
+        """
+        answer = self._get("/api/org")
+        if answer.status_code == httpx.codes.FORBIDDEN:
+            raise OrgHidden
+        body = self._json(answer)
+        return self._number(body, "id"), str(body.get("name", ""))
 
     def permissions(self) -> Mapping[str, list[str]]:
         """Return what the asker may do: action → scopes. Raises like `version`."""
@@ -273,30 +286,41 @@ class Grafana:
             return None
         body = self._json(answer)
         return User(
-            id=int(body.get("id") or 0),
+            id=self._number(body, "id"),
             login=str(body.get("login") or ""),
-            org_id=int(body.get("orgId") or 0),
+            org_id=self._number(body, "orgId"),
             is_server_admin=body.get("isGrafanaAdmin") is True,
         )
 
     def roles(self) -> Mapping[int, str]:
         """Return the roles of the user who asks, by org. Raises like `version`."""
         body = self._list(self._get("/api/user/orgs"))
-        return {int(org.get("orgId") or 0): str(org.get("role") or "") for org in body}
+        return {self._number(org, "orgId"): str(org.get("role") or "") for org in body}
 
     def boot_user(self) -> Mapping[str, Any]:
         """Return what Grafana's page says of who asks: `id`, `login`, `orgRole`, `orgId`.
 
-        Nothing where the page does not say: it is no API. Raises like `version`.
+        Nothing where the page does not say, or there is another: it is no API. Raises
+        `CallerUnknown` and `GrafanaAway`.
         """
-        found = BOOT_USER.search(self._get("/", accept="text/html").text)
+        answer = self._get("/", accept="text/html", redirects=True)
+        found = BOOT_USER.search(answer.text) if answer.is_success else None
         try:
             user, _ = json.JSONDecoder().raw_decode(found[1]) if found else ({}, 0)
         except (ValueError, RecursionError):
             user = {}
         return user if isinstance(user, dict) else {}
 
-    def _get(self, path: str, *, accept: str = "application/json") -> httpx.Response:
+    def _number(self, body: Mapping[str, Any], name: str) -> int:
+        """Return an id, which is positive: who has none is nobody."""
+        number = body.get(name)
+        if isinstance(number, bool) or not isinstance(number, int) or number <= 0:
+            raise GrafanaAway(f"What stands at {self.url} does not answer like a Grafana.")
+        return number
+
+    def _get(
+        self, path: str, *, accept: str = "application/json", redirects: bool = False
+    ) -> httpx.Response:
         try:
             answer = self._http.get(path, headers={**self._headers, "Accept": accept})
         except httpx.HTTPError as exc:
@@ -306,7 +330,8 @@ class Grafana:
             ) from exc
         if self._is_caller and answer.status_code == httpx.codes.UNAUTHORIZED:
             raise CallerUnknown(_message(answer) or "Unauthorized")
-        check_redirect(answer, self.url)
+        if not redirects:
+            check_redirect(answer, self.url)
         if answer.status_code == httpx.codes.UNAUTHORIZED:
             raise GrafanaRefused(
                 f"Grafana refuses the service account token: {_message(answer)}. "

@@ -2,7 +2,7 @@
 
 Permissions are action → scopes, as Grafana's access control shows them. Names and defaults of
 Grafana's own are from its documentation of reporting and of role-based access control; those for
-tokens and the audit are ours.
+tokens, the audit and rendering are ours.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ Permissions = Mapping[str, Sequence[str]]
     TOKENS_READ,
     TOKENS_WRITE,
     AUDIT_READ,
+    RENDER,
 ) = ACTIONS = (
     "reports:read",
     "reports:create",
@@ -34,6 +35,7 @@ Permissions = Mapping[str, Sequence[str]]
     "reports.tokens:read",
     "reports.tokens:write",
     "reports.audit:read",
+    "reports:render",
 )
 #: Those that concern a report that is there, and so may be narrowed to some reports.
 SCOPED_ACTIONS = (READ, WRITE, DELETE, SEND)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import hashlib
 import secrets
@@ -35,6 +36,23 @@ class Token:
 
 
 COLUMNS = "id, org_id, name, role, permissions, created_at, expires_at, revoked_at, last_used_at"
+
+
+def shown_in(header: str) -> str | None:
+    """Return the token of ours in an `Authorization` header, also where it is a password there.
+
+    Clients that know name and password only can show one so; and it must not travel to Grafana.
+    """
+    scheme, _, secret = header.strip().partition(" ")
+    shown = secret.strip()
+    if scheme.lower() == "basic":
+        try:
+            shown = base64.b64decode(shown, validate=True).decode().partition(":")[2]
+        except ValueError:
+            return None
+    elif scheme.lower() != "bearer":
+        return None
+    return shown if shown.startswith(PREFIX) else None
 
 
 def _digest(secret: str) -> bytes:

@@ -104,7 +104,7 @@ def token() -> None:
 @click.option(
     "--role",
     type=click.Choice(permissions.ROLES),
-    help="As in Grafana: Admin may do everything; Editor and Viewer may export (render/…) only.",
+    help="As in Grafana: Admin may everything; Editor and Viewer render only, unless configured.",
 )
 @click.option(
     "--permission",

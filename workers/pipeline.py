@@ -813,6 +813,9 @@ def _again_or_never(claim: Claim, deps: Deps, error: Exception, cause: str) -> N
 
 def _wait(deps: Deps, attempt: int, error: Exception, age: float) -> float | None:
     """Return the seconds until the next attempt; None: there is none."""
+    if isinstance(error, InVain):
+        # No failure: somebody wants it after all.
+        return 0.0
     return retry.decide(
         error,
         attempt,

@@ -3,6 +3,10 @@
 -- exist. Without that setting the statement fails. The owner of the tables sees all: workers,
 -- beats and the command line serve every organisation.
 
+-- All at once and first, in the order in which processes take them.
+LOCK TABLE report, run, capture, run_capture, document, delivery, task, resolution,
+    report_settings, api_token IN ACCESS EXCLUSIVE MODE;
+
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'broadsheet_org') THEN
@@ -18,15 +22,21 @@ EXCEPTION
             'GRANT broadsheet_org TO %I;', current_user, current_user);
 END $$;
 
+-- From Postgres 16 on, who makes a role may administer it, and not yet take it on. So it is tried.
 DO $$
 BEGIN
-    IF NOT pg_has_role(current_user, 'broadsheet_org', 'MEMBER') THEN
-        EXECUTE format('GRANT broadsheet_org TO %I', current_user);
-    END IF;
+    BEGIN
+        SET LOCAL ROLE broadsheet_org;
+    EXCEPTION
+        WHEN insufficient_privilege THEN
+            EXECUTE format('GRANT broadsheet_org TO %I', current_user);
+            SET LOCAL ROLE broadsheet_org;
+    END;
+    SET LOCAL ROLE NONE;
 EXCEPTION
     WHEN insufficient_privilege THEN
         RAISE insufficient_privilege USING MESSAGE = format(
-            '%I is no member of the role broadsheet_org. Have an administrator of Postgres run: '
+            '%I may not take on the role broadsheet_org. Have an administrator of Postgres run: '
             'GRANT broadsheet_org TO %I;', current_user, current_user);
 END $$;
 
@@ -119,12 +129,17 @@ CREATE POLICY of_org ON resolution TO broadsheet_org
 -- Under a policy no index can be searched for `@>`, which might tell of rows that are not to be
 -- seen; so this one looks as the owner, in the caller's organisation only.
 CREATE FUNCTION report_ids_of_dashboard(wanted text) RETURNS SETOF bigint
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path FROM CURRENT
+    LANGUAGE sql STABLE SECURITY DEFINER
     AS $$
         SELECT report.id FROM report
          WHERE org_id = current_setting('broadsheet.org')::bigint
            AND dashboards @> jsonb_build_array(
                jsonb_build_object('dashboard', jsonb_build_object('uid', wanted)))
     $$;
+DO $$
+BEGIN
+    EXECUTE format('ALTER FUNCTION report_ids_of_dashboard SET search_path = %I, pg_temp',
+        current_schema());
+END $$;
 REVOKE EXECUTE ON FUNCTION report_ids_of_dashboard FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION report_ids_of_dashboard TO broadsheet_org;

@@ -222,8 +222,11 @@ def _wild(scene: Scene, found: Found) -> Any:
 
 
 def _judge(scene: Scene, name: str, content: bytes | None, told: str) -> None:
-    """What organisation 1 has is shown to nobody else; what a caller sent himself has no canary."""
-    if name not in scene.ours and "documents" not in told:
+    """What organisation 1 has is shown to nobody else, but by the link of its mail.
+
+    What a caller sent himself has no canary.
+    """
+    if name not in scene.ours and "/api/reports/documents/" not in told:
         assert CANARY.encode() not in (content or b""), f"{told} as {name} shows {content!r}"
 
 

@@ -485,12 +485,13 @@ class Browser:
         except (httpx.HTTPError, ValueError):
             return
         found = body.get("id") if answer.is_success and isinstance(body, dict) else None
-        if isinstance(found, int) and found != org_id:
+        if found == org_id:
+            self._checked.add(org_id)
+        elif isinstance(found, int):
             raise ForeignToken(
                 f"The service account token for organisation {org_id} is one of organisation "
                 f"{found}; check BROADSHEET_GRAFANA_ORG_ID and BROADSHEET_GRAFANA_TOKENS."
             )
-        self._checked.add(org_id)
 
     async def _lend(self, org_id: int, time_zone: str, ratio: float) -> WarmPage:
         """Return a page of this kind, a warm one where there is one that is not worn."""
@@ -503,7 +504,8 @@ class Browser:
         elif warm and warm.captures >= CAPTURES_PER_PAGE:
             await self._close(warm)
             warm = None
-        while len(self._warm) >= WARM_PAGES:
+        # Organisations take turns, and each wants a page of its own.
+        while len(self._warm) >= WARM_PAGES + min(len(self.settings.org_ids) - 1, WARM_PAGES):
             _, oldest = self._warm.popitem(last=False)
             await self._close(oldest)
         if warm is None:

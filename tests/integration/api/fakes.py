@@ -30,6 +30,7 @@ class FakeGrafana:
         self.accounts = {1}
         self.people: dict[str, Person] = {}
         self.away = False
+        self.dashboards_asked_as: list[tuple[str, int | None]] = []
         self.known: dict[str, str | Exception] = {"7MeksYbmk": "Alerting with TestData", "x": "X"}
         self.asked: list[str] = []
         self.meanwhile: Callable[[], object] = lambda: None
@@ -106,6 +107,7 @@ class FakeCaller:
         return self._person().page
 
     def dashboard(self, uid: str) -> Dashboard:
+        self.grafana.dashboards_asked_as.append((uid, self.credentials.org_id))
         if uid in self._person().unseen:
             raise DashboardForbidden(f"Access denied to this dashboard: {uid}")
         return self.grafana.dashboard(uid)

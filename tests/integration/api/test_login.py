@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -13,11 +14,20 @@ from api.app import create_app
 from api.grafana_login import who_is
 from api.identity import by_role
 from deploy.local.grafana.server import StandIn
-from shared.grafana import CallerUnknown, Credentials, ForeignToken, Grafana
+from shared.errors import GrafanaAway
+from shared.grafana import CallerUnknown, Credentials, ForeignToken, Grafana, OrgHidden
 from shared.settings import Settings
 from tests.integration.api.fakes import Caller, FakeGrafana, Person, report_body
 
 READ = {"reports:read": ["reports:*"]}
+#: What Grafana 9.4 reports for the service account of an Admin, as far as it matters.
+ADMINS = {
+    "orgs:write": [""],
+    "org.users:write": ["users:*"],
+    "datasources:create": [""],
+    "serviceaccounts:create": [""],
+}
+NAMELESS = "service-account:1/" + hashlib.sha256(b"Bearer glsa_x").hexdigest()[:16]
 
 
 @pytest.fixture
@@ -122,7 +132,7 @@ def test_a_grafana_that_is_away_is_503_but_not_for_tokens_of_ours_nor_for_whom_i
     answer = caller("Basic bob").ask("GET", "/api/reports")
     assert answer.status_code == 503
     assert answer.headers["Retry-After"]
-    assert "BROADSHEET_GRAFANA_URL" in answer.json["message"]
+    assert answer.json["message"] == "Grafana does not answer; the log of the API says more"
     assert ann("GET", "/api/reports")[0] == 200
     assert admin("GET", "/api/reports")[0] == 200
 
@@ -156,17 +166,16 @@ def test_nothing_is_remembered_where_that_is_the_setting(
             "service-account:9",
             False,
         ),
+        ({"id": 9, "orgId": 1, "orgRole": "None"}, {}, "service-account:9", False),
+        ({"id": 9, "orgId": 1, "orgRole": "None"}, READ, "service-account:9", True),
         # Of another org, or nothing to read: what the permissions say.
-        (
-            {"id": 9, "login": "sa-x", "orgId": 2, "orgRole": "Admin"},
-            {},
-            "service-account:1/Viewer",
-            False,
-        ),
-        ({}, {"orgs:write": [""]}, "service-account:1/Admin", True),
-        ({}, {"dashboards:create": [""]}, "service-account:1/Editor", False),
-        ({}, READ, "service-account:1/Viewer", True),
-        ({}, {"reports.admin:write": ["reports:*"]}, "service-account:1/Viewer", False),
+        ({"id": 9, "orgId": 2, "orgRole": "Admin"}, {}, NAMELESS, False),
+        ({}, ADMINS, NAMELESS, True),
+        ({}, {**ADMINS, "org.users:write": ["users:id:1"]}, NAMELESS, False),
+        ({}, {"orgs:write": [""]}, NAMELESS, False),
+        ({}, {"dashboards:create": ["folders:uid:x"]}, NAMELESS, False),
+        ({}, READ, NAMELESS, True),
+        ({}, {"reports.admin:write": ["reports:*"]}, NAMELESS, False),
     ],
 )
 def test_a_service_account_has_the_role_that_grafanas_page_or_its_permissions_tell(
@@ -177,8 +186,8 @@ def test_a_service_account_has_the_role_that_grafanas_page_or_its_permissions_te
     may: bool,
 ) -> None:
     grafana.people["Bearer glsa_x"] = Person(page=page, permissions=permissions)
-    asker = grafana.as_caller(Credentials(authorization="Bearer glsa_x"))
-    found = who_is(asker, None, by_role(Settings()))
+    shown = Credentials(authorization="Bearer glsa_x")
+    found = who_is(grafana.as_caller, shown, by_role(Settings()))
     assert (found.who, found.org_id, found.may_all("reports:read")) == (who, 1, may)
 
 
@@ -247,8 +256,8 @@ def test_each_kind_of_caller_is_told_by_grafanas_own_answers(
     running, client = real
     shown = {"vera": basic("vera", "vera"), "admin user": basic("admin", "admin")}
     authorization = shown.get(label) or f"Bearer {running.tokens[label]}"
-    asker = client.as_caller(Credentials(authorization=authorization))
-    found = who_is(asker, None, by_role(Settings()))
+    shown_so = Credentials(authorization=authorization)
+    found = who_is(client.as_caller, shown_so, by_role(Settings()))
     assert (found.who, found.org_id, found.may_all("reports:read")) == (who, org_id, may)
 
 
@@ -263,7 +272,7 @@ def test_whom_grafana_does_not_know_is_unknown(
     scheme, _, secret = authorization.partition(" ")
     shown = f"{scheme} {running.tokens.get(secret, secret)}"
     with pytest.raises(CallerUnknown):
-        who_is(client.as_caller(Credentials(authorization=shown)), None, by_role(Settings()))
+        who_is(client.as_caller, Credentials(authorization=shown), by_role(Settings()))
 
 
 def test_a_token_of_another_org_than_the_settings_say_is_not_used(
@@ -275,3 +284,132 @@ def test_a_token_of_another_org_than_the_settings_say_is_not_used(
         for org_id, there in ((2, 1), (3, 2)):
             with pytest.raises(ForeignToken, match=f"organisation {org_id} is one of .* {there} "):
                 client.of_org(org_id)
+
+
+def test_credentials_that_are_wrong_are_refused_also_where_those_before_were_right(
+    real: tuple[StandIn, Grafana],
+) -> None:
+    """What a server sets for one caller, such as a session, does not come with another's."""
+    running, client = real
+    good = client.as_caller(Credentials(authorization=basic("admin", "admin")))
+    assert good.user() is not None
+    running.faults.answer("/api/org", 200, body={"id": 1}, set_cookie="session=admin; Path=/")
+    assert good.org()[0] == 1
+    running.requests.clear()
+    with pytest.raises(CallerUnknown):
+        client.as_caller(Credentials(authorization=basic("admin", "wrong"))).user()
+    assert not any("cookie" in request.headers for request in running.requests)
+
+
+def test_a_grafana_that_takes_anybody_for_somebody_lets_nobody_in(
+    caller: Callable[..., Caller], grafana: FakeGrafana, admin: Caller
+) -> None:
+    """As where a proxy before it signs in whoever comes from our address."""
+
+    class Anybody(dict[str, Person]):
+        def get(self, key: str, default: Person | None = None) -> Person:  # type: ignore[override]  # of a plain dict's
+            return Person(id=1, login="proxy", is_server_admin=True)
+
+    grafana.people = Anybody()
+    status, answer = caller("Basic ann")("GET", "/api/reports")
+    assert (status, answer["message"]) == (
+        503,
+        "Grafana cannot be asked who you are; the log of the API says why",
+    )
+    assert admin("GET", "/api/reports")[0] == 200
+
+
+def test_a_grafana_that_is_away_is_not_asked_again_at_once(
+    caller: Callable[..., Caller], grafana: FakeGrafana, people: dict[str, Person]
+) -> None:
+    grafana.away = True
+    assert caller("Basic ann")("GET", "/api/reports")[0] == 503
+    grafana.asked.clear()
+    assert caller("Basic bob")("GET", "/api/reports")[0] == 503
+    assert grafana.asked == []
+
+
+@pytest.mark.parametrize(
+    "body", [{"id": "abc"}, {"login": "x"}, {"id": True}, {"id": 0}, {"id": 5, "orgId": None}]
+)
+def test_a_grafana_that_answers_oddly_makes_nobody_somebody(
+    real: tuple[StandIn, Grafana], body: dict[str, object]
+) -> None:
+    running, client = real
+    running.faults.answer("/api/user", 200, body=body)
+    with pytest.raises(GrafanaAway):
+        client.as_caller(Credentials(authorization=basic("vera", "vera"))).user()
+    running.faults.clear()
+
+
+def test_an_account_that_may_not_read_its_organisation_is_told_what_it_lacks(
+    real: tuple[StandIn, Grafana],
+) -> None:
+    running, client = real
+    running.faults.answer("/api/org", 403, body={"message": "no"})
+    with pytest.raises(OrgHidden, match="orgs:read"):
+        client.of_org(1)
+    running.faults.clear()
+
+
+def test_a_page_that_is_elsewhere_tells_nothing(real: tuple[StandIn, Grafana]) -> None:
+    running, client = real
+    shown = Credentials(authorization=f"Bearer {running.tokens['admin']}")
+    assert client.as_caller(shown).boot_user()["orgRole"] == "Admin"
+    running.faults.redirect("/", "https://elsewhere.example/")
+    assert client.as_caller(shown).boot_user() == {}
+
+
+def test_another_callers_key_is_no_way_to_what_he_was_given(
+    caller: Callable[..., Caller], people: dict[str, Person]
+) -> None:
+    people["Basic bob"] = Person(id=4, login="bob", roles={1: "Viewer"})
+    people["Basic eve"] = Person(id=5, login="eve", roles={1: "Viewer"}, unseen={"x"})
+    key = {"Idempotency-Key": "daily"}
+    path = "/api/reports/render/csvs?dashboards=x"
+    assert caller("Basic bob")("GET", path, headers=key)[0] == 204
+    assert caller("Basic eve")("GET", path, headers=key)[0] == 422
+
+
+def test_dashboards_are_checked_in_the_org_that_was_found_not_where_the_user_looks_now(
+    ann: Caller, grafana: FakeGrafana
+) -> None:
+    ann("POST", "/api/reports", report_body())
+    assert {org_id for _, org_id in grafana.dashboards_asked_as} == {1}
+
+
+def test_documents_and_resuming_are_for_who_may_see_the_dashboards(
+    ann: Caller, people: dict[str, Person]
+) -> None:
+    report_id = ann("POST", "/api/reports", report_body())[1]["id"]
+    run_id = ann("POST", "/api/reports/email", {"id": report_id, "emails": "a@b.c"})[1]["runId"]
+    paths = [
+        ("GET", f"/api/reports/{report_id}"),
+        ("POST", f"/api/reports/{report_id}/resume"),
+        ("GET", f"/api/reports/runs/{run_id}/documents"),
+    ]
+    assert [ann(*path)[0] for path in paths] == [200, 200, 200]
+    people["Basic ann"].unseen.add("x")
+    assert [ann(*path)[0] for path in paths] == [403, 403, 403]
+
+
+def test_a_token_of_ours_may_be_shown_as_a_password(
+    caller: Callable[..., Caller], token: Callable[..., str], grafana: FakeGrafana
+) -> None:
+    secret = token(role="Admin")
+    assert caller(basic("anything", secret))("GET", "/api/reports")[0] == 200
+    assert grafana.asked == []
+
+
+def test_nobody_makes_a_token_that_renders_what_he_may_not_see(
+    caller: Callable[..., Caller], people: dict[str, Person]
+) -> None:
+    people["Basic cy"] = Person(
+        id=6, login="cy", roles={1: "Viewer"}, permissions={"reports.tokens:write": [""]}
+    )
+    cy = caller("Basic cy")
+    for wanted in ({"role": "Viewer"}, {"permissions": {"reports:render": []}}):
+        assert cy("POST", "/api/reports/tokens", {"name": "x", **wanted})[0] == 403
+    own = {"name": "x", "permissions": {"reports.tokens:write": []}}
+    made = cy("POST", "/api/reports/tokens", own)[1]["key"]
+    assert caller(made)("GET", "/api/reports/render/csvs?dashboards=x")[0] == 403

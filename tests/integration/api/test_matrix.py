@@ -14,11 +14,13 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from shared import db, tokens
+from shared import db, deliveries, documents, tokens
 from shared.permissions import ACTIONS, SCOPED_ACTIONS
 from tests.integration.api.fakes import Caller, FakeGrafana, Person, report_body
 
 ANYBODY, EVERYBODY, LINK = "anybody who is known", "everybody", "a signed link"
+#: For all callers of Grafana, dashboard by dashboard, and for tokens with this permission.
+RENDER = "reports:render"
 READ, SEND = "reports:read", "reports:send"
 
 
@@ -70,8 +72,8 @@ TABLE: dict[tuple[str, str], Expected] = {
     ),
     ("DELETE", f"{R}/tokens/<id64:token_id>"): Expected("reports.tokens:write"),
     ("GET", f"{R}/audit"): Expected("reports.audit:read"),
-    ("GET", f"{R}/render/pdfs"): Expected(ANYBODY),
-    ("GET", f"{R}/render/csvs"): Expected(ANYBODY),
+    ("GET", f"{R}/render/pdfs"): Expected(RENDER),
+    ("GET", f"{R}/render/csvs"): Expected(RENDER),
     ("POST", f"{R}/schedule/preview"): Expected(ANYBODY, {"schedule": {"frequency": "daily"}}),
     ("GET", f"{R}/documents/<id64:document_id>"): Expected(LINK),
     ("GET", "/healthz"): Expected(EVERYBODY),
@@ -84,9 +86,10 @@ TABLE: dict[tuple[str, str], Expected] = {
 PARAMETERS = {
     "<id64:report_id>": "1",
     "<id64:run_id>": "1",
-    "<id64:document_id>": "7",
-    "<id64:delivery_id>": "7",
-    "<id64:token_id>": "999",
+    "<id64:document_id>": "1",
+    "<id64:delivery_id>": "1",
+    # Of nobody who asks.
+    "<id64:token_id>": "1",
     "<image>": "x",
     "<uid>": "x",
     "<name>": "docs.js",
@@ -96,10 +99,18 @@ LET_IN = {200, 204, 400, 404, 409}
 
 
 @pytest.fixture
-def scene(admin: Caller) -> None:
-    """Report 1 of org 1, and run 1 of it, which the admin asked for."""
+def scene(caller: Callable[..., Caller], admin: Caller, pool: db.Pool) -> None:
+    """Token 1, report 1 and run 1 of org 1, with a document and a mail that nobody knows of."""
     assert admin("POST", R, report_body(name=OURS))[1]["id"] == 1
     assert admin("POST", f"{R}/email", {"id": 1, "emails": "a@b.c"})[1]["runId"] == 1
+    with db.transaction(pool) as conn:
+        documents.put(conn, 1, "pdf", f"{OURS}.pdf", b"%PDF-1.7")
+        deliveries.insert(conn, 1, ("a@b.c",), domain="example.org", lane="interactive")
+        deliveries.start(conn, 1, 1)
+        deliveries.finish(conn, 1, "unknown", None, OURS)
+        conn.execute(
+            "UPDATE run SET state = 'failed', cause = 'unknown', rendered_at = now(), mail = '{}'"
+        )
 
 
 def test_the_table_names_every_route_of_the_app(app: Flask) -> None:
@@ -172,10 +183,11 @@ def _known(
     """Callers that are known, each with whether the route is for him."""
     need = expected.need
     free = need == ANYBODY
+    renders = need == RENDER
     found: dict[str, tuple[Caller, bool]] = {
         "an admin's token": (caller(role="Admin"), True),
-        "an editor's token": (caller(role="Editor"), free),
-        "a viewer's token": (caller(role="Viewer"), free),
+        "an editor's token": (caller(role="Editor"), free or renders),
+        "a viewer's token": (caller(role="Viewer"), free or renders),
         "a token with nothing": (caller(permissions={}), free),
     }
     for action in ACTIONS:
@@ -196,12 +208,12 @@ def _known(
     for role in ("Admin", "Editor", "Viewer"):
         shown = f"Basic {role}"
         grafana.people[shown] = Person(id=4, login=role, roles={1: role})
-        found[f"Grafana's {role}"] = (caller(shown), free or role == "Admin")
+        found[f"Grafana's {role}"] = (caller(shown), free or renders or role == "Admin")
         account = f"Bearer glsa_{role}"
         grafana.people[account] = Person(
             page={"id": 9, "login": "sa-x", "orgId": 1, "orgRole": role}
         )
-        found[f"a service account, {role}"] = (caller(account), free or role == "Admin")
+        found[f"a service account, {role}"] = (caller(account), free or renders or role == "Admin")
     grafana.people["Basic chief"] = Person(id=1, login="chief", is_server_admin=True)
     found["Grafana's server admin"] = (caller("Basic chief"), True)
     if not free:
@@ -220,7 +232,7 @@ def test_to_another_organisation_nothing_of_this_one_is_there(
     there = caller(role="Admin", org_id=2)
     before = {path: admin("GET", path) for path in (f"{R}/1", f"{R}/runs", f"{R}/tokens")}
     for (method, rule), expected in TABLE.items():
-        if expected.need in (EVERYBODY, LINK, ANYBODY):
+        if expected.need in (EVERYBODY, LINK, ANYBODY, RENDER):
             continue
         path = rule
         for name, value in PARAMETERS.items():

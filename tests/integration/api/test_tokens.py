@@ -33,7 +33,11 @@ def test_a_token_is_shown_once_works_and_is_revoked(
 
 def test_nobody_gives_a_token_more_than_he_has(caller: Callable[..., Caller]) -> None:
     maker = caller(
-        permissions={"reports.tokens:write": [""], "reports:read": ["reports:id:4", "reports:id:5"]}
+        permissions={
+            "reports.tokens:write": [""],
+            "reports:read": ["reports:id:4", "reports:id:5"],
+            "reports:render": [""],
+        }
     )
     for beyond in (
         {"role": "Admin"},
