@@ -42,6 +42,9 @@ from shared.settings import Settings
 #: The settings without which no request could be answered.
 NEEDED = ("database_url", "redis_url", "grafana_url", "grafana_token")
 
+#: Bytes of a refused body that are read; proxies pass no more on, as those in `deploy/proxy`.
+READ_ON = 4_194_304
+
 BLUEPRINTS = (
     reports.blp,
     mail.blp,
@@ -93,6 +96,7 @@ def create_app(
     app.before_request(_check_address)
     auth.register(app, auth.authenticator(settings, pool=pool, grafana=grafana))
     app.after_request(_headers)
+    app.after_request(_read_on)
     errors.register(app)
     openapi.register(app, BLUEPRINTS, Id64)
     auth.check_declarations(app)
@@ -168,6 +172,18 @@ HEADERS = {
     "X-Permitted-Cross-Domain-Policies": "none",
     "Cache-Control": "no-store",
 }
+
+
+def _read_on(response: Response) -> Response:
+    """Read the body of a request that is refused to its end, up to some length.
+
+    A proxy that is still sending when the connection is closed answers 502 instead of ours.
+    """
+    if response.status_code >= 400:
+        left = min(request.content_length or 0, READ_ON)
+        while left > 0 and (part := request.environ["wsgi.input"].read(min(left, 65_536))):
+            left -= len(part)
+    return response
 
 
 def _headers(response: Response) -> Response:

@@ -276,7 +276,7 @@ def test_a_body_that_is_too_large_is_refused_in_json_by_whoever_sees_it_first(
 
 
 def test_the_signature_of_a_link_is_in_no_log_of_the_proxy(site: Site) -> None:
-    link = "/api/reports/documents/1?expires=1&signature=hush"
+    link = "/api/reports/documents/1?org=1&expires=1&signature=hush"
     assert site.http.get(link).status_code == 403
     log = site.folder / "broadsheet.log"
     # nginx writes it when the answer is out.

@@ -18,7 +18,6 @@ from deploy.local.grafana.server import StandIn
 from shared.errors import Transient
 from shared.settings import Settings
 from workers import chromium
-from workers.capture import browser as module
 from workers.capture.browser import Browser, BrowserCrashed
 from workers.capture.page import TooSlow
 from workers.capture.request import CaptureRequest
@@ -126,7 +125,7 @@ def test_pictures_and_fonts_in_the_document_itself_are_shown(browser: Browser) -
 def test_a_document_that_takes_too_long_is_given_up_and_the_next_is_printed(
     browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "PRINT_TIMEOUT", 0.001)
+    monkeypatch.setattr(browser, "_print_timeout", 0.001)
     with pytest.raises(TooSlow, match=r"Printing took longer than 0.001 s") as caught:
         browser.print("<p>x")
     assert isinstance(caught.value, Transient)
