@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import getpass
 import io
@@ -18,7 +19,7 @@ import pytest
 
 from deploy.local.grafana.server import StandIn
 from deploy.local.inbox import Inbox
-from shared import admission, db, deliveries, mail_server, resolutions, runs, tokens
+from shared import admission, audit, db, deliveries, mail_server, resolutions, runs, tokens
 from shared.spec import DashboardSpec, RunSpec
 
 Done = subprocess.CompletedProcess[str]
@@ -423,3 +424,61 @@ def test_the_doctor_says_that_mails_wait(
     assert sound == "OK"
     assert "answers" in sentence
     assert "Mails wait, because 5 connections in a row failed" in sentence
+
+
+# runs, retry, cancel
+
+
+def test_runs_are_listed_with_what_went_wrong(broadsheet: Command, unknown: int) -> None:
+    done = broadsheet("runs", "--state", "failed")
+    head, line = done.stdout.splitlines()
+    assert head.split() == ["ID", "ORG", "REPORT", "KIND", "FOR", "STATE", "ENDED", "CAUSE"]
+    assert line.startswith("1   1")
+    assert "Weekly figures" in line
+    assert len(broadsheet("runs", "--stuck").stdout.splitlines()) == 1
+    wrong = broadsheet("runs", "--since", "yesterday")
+    assert (wrong.returncode, "--since wants 30m" in wrong.stderr) == (2, True)
+
+
+def test_failed_runs_are_taken_up_again_and_it_is_noted_who_did(
+    broadsheet: Command, unknown: int, pool: db.Pool
+) -> None:
+    with db.transaction(pool) as conn:
+        conn.execute("UPDATE delivery SET state = 'failed'")
+    dry = broadsheet("retry", "--state", "failed", "--dry-run")
+    assert dry.stdout == "Run 1: 1 failed mails, each would be sent again.\n"
+    done = broadsheet("retry", "1")
+    assert (done.returncode, done.stdout) == (0, "Run 1: 1 failed mails, each is sent again.\n")
+    twice = broadsheet("retry", "1")
+    assert (twice.returncode, twice.stderr[:21]) == (1, "Run 1: It is deliveri")
+    with db.transaction(pool) as conn:
+        [record] = audit.find(conn, org_id=1, limit=10)
+    assert (record.action, record.run_id) == ("runs:retry", 1)
+    assert record.who == f"terminal:{getpass.getuser()}"
+    assert broadsheet("retry", "one").returncode == 2
+    assert broadsheet("retry").returncode == 2
+
+
+def test_waiting_runs_are_cancelled(broadsheet: Command, pool: db.Pool) -> None:
+    new = runs.NewRun(
+        org_id=1,
+        report_id=None,
+        report_revision=None,
+        kind=runs.TEST,
+        scheduled_for=dt.datetime(2026, 1, 5, 9, tzinfo=dt.UTC),
+        spec=RunSpec(name="Weekly figures", dashboards=(DashboardSpec(uid="a"),)),
+    )
+    with db.transaction(pool) as conn:
+        for minute in range(12):
+            later = new.scheduled_for + dt.timedelta(minutes=minute)
+            assert admission.insert(conn, dataclasses.replace(new, scheduled_for=later))
+    assert broadsheet("cancel", "--all", "--dry-run").stdout.count("would be cancelled") == 12
+    many = broadsheet("cancel", "--all")
+    assert (many.returncode, "--yes" in many.stderr) == (1, True)
+    assert broadsheet("cancel", "3").stdout == "Run 3 is cancelled.\n"
+    assert broadsheet("cancel", "--all", "--yes").stdout.count("is cancelled") == 11
+    again = broadsheet("cancel", "3")
+    assert (again.returncode, again.stderr) == (
+        1,
+        "Run 3 is cancelled and cannot be cancelled.\n",
+    )
