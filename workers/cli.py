@@ -17,7 +17,7 @@ import click
 from shared import audit, deliveries, permissions, resolutions, runs, tokens
 from shared.migrate import migrate as apply_migrations
 from shared.schedule import find_zone
-from workers import repair
+from workers import outlook, repair
 from workers.terminal import (
     Commands,
     Fault,
@@ -157,6 +157,7 @@ def revoke_token(token_id: int) -> None:
 main.add_command(repair.list_runs)
 main.add_command(repair.retry)
 main.add_command(repair.cancel)
+main.add_command(outlook.show_forecast)
 
 
 @main.command("deliveries")

@@ -19,7 +19,18 @@ import pytest
 
 from deploy.local.grafana.server import StandIn
 from deploy.local.inbox import Inbox
-from shared import admission, audit, db, deliveries, mail_server, resolutions, runs, tokens
+from shared import (
+    admission,
+    audit,
+    db,
+    deliveries,
+    mail_server,
+    reports,
+    resolutions,
+    runs,
+    tokens,
+)
+from shared.schedule import Schedule
 from shared.spec import DashboardSpec, RunSpec
 
 Done = subprocess.CompletedProcess[str]
@@ -481,4 +492,38 @@ def test_waiting_runs_are_cancelled(broadsheet: Command, pool: db.Pool) -> None:
     assert (again.returncode, again.stderr) == (
         1,
         "Run 3 is cancelled and cannot be cancelled.\n",
+    )
+
+
+def test_the_forecast_says_what_is_due_and_how_many_workers_it_takes(
+    broadsheet: Command, pool: db.Pool
+) -> None:
+    nothing = broadsheet("forecast")
+    assert (nothing.returncode, nothing.stdout) == (0, "Nothing is due in the next 7 days.\n")
+    with db.transaction(pool) as conn:
+        for number in range(30):
+            reports.insert(conn, hourly(number))
+    done = broadsheet("forecast", "--days", "1", "--within", "30m", "--workers", "1")
+    assert done.returncode == 0, done.stderr
+    assert "each is taken for 3.0 s" in done.stderr
+    assert "In 1 days: 720 runs, 720 captures" in done.stdout
+    assert "1 worker: nothing waits longer than 2 min" in done.stdout
+    for wrong in (("--within", "soon"), ("--time-zone", "Mars"), ("--days", "0")):
+        assert broadsheet("forecast", *wrong).returncode == 2
+
+
+def hourly(number: int) -> reports.Report:
+    now = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    return reports.Report(
+        uid=f"u{number}",
+        org_id=1,
+        user_id=0,
+        name=f"Report {number}",
+        state="scheduled",
+        schedule=Schedule(frequency="hourly", start=now, time_zone="UTC"),
+        dashboards=[{"dashboard": {"uid": f"d{number}"}, "timeRange": {}, "reportVariables": {}}],
+        formats=["pdf"],
+        created=now,
+        updated=now,
+        next_run_at=now,
     )
