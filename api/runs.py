@@ -16,12 +16,13 @@ from api.auth import identity, needs
 from api.blueprint import Blueprint
 from api.deliveries import mails_of_run
 from api.hrefs import here
-from api.services import transaction
+from api.services import services, transaction
 from api.times import shown
-from shared import captures, documents, reports, runs
+from shared import captures, documents, reports, reruns, runs
 from shared.captures import Capture
 from shared.db import Connection
 from shared.documents import Document
+from shared.queue import announce
 from shared.runs import Run
 
 blp = Blueprint(
@@ -87,14 +88,8 @@ def list_all_runs(query: dict[str, Any]) -> Response:
 @blp.fails(404, 409)
 def cancel_run(run_id: int) -> dict[str, Any]:
     """Cancel a run that is not rendered yet; nothing of it is sent. Later it is 409."""
-    asking = identity()
     with transaction() as conn:
-        run = runs.get(conn, run_id, org_id=asking.org_id)
-        if run is None or run.asked_by != asking.who:
-            if not asking.may_send(run.report_id if run else None):
-                raise auth.denied(auth.SEND)
-            if run is None:
-                raise NotFound("Run not found")
+        run = _mine_to_send(conn, run_id)
         if not runs.cancel(conn, run_id, CANCELLED):
             # As it is now that its row was locked, not as it was before.
             ended = runs.get(conn, run_id)
@@ -102,6 +97,30 @@ def cancel_run(run_id: int) -> dict[str, Any]:
             raise Conflict(f"The run is {state} and cannot be cancelled any more")
         noted(conn, "runs:cancel", report_id=run.report_id, run_id=run_id)
     return {"message": "Run cancelled"}
+
+
+@blp.route("/runs/<id64:run_id>/retry", methods=["POST"])
+@needs(auth.SEND, or_asker=True)
+@blp.answers(200, schemas.Retried)
+@blp.fails(404, 409)
+def retry_run(run_id: int) -> dict[str, Any]:
+    """Take up again a run that failed, was sent to some only, missed or skipped.
+
+    Nobody gets a second mail: what was rendered goes on with its failed mails only, with the same
+    files; what was not is rendered for its own slot. Otherwise it is 409, saying why.
+    """
+    with transaction() as conn:
+        run = _mine_to_send(conn, run_id)
+    dashboards.check_seen(item.uid for item in run.spec.dashboards)
+    lifetime = services().settings.run_timeout
+    with transaction() as conn:
+        done = reruns.rerun(conn, run_id, who=identity().name, lifetime=lifetime)
+        if done.refusal:
+            raise Conflict(f"The run cannot be taken up again. {done.refusal}")
+        noted(conn, "runs:retry", report_id=run.report_id, run_id=run_id, what=done.what)
+    announce(services().pool, services().bell, done.rings)
+    told = f"{done.mails} mails are sent again" if done.mails else "The run is rendered again"
+    return {"message": told, "runId": run_id, "mails": done.mails}
 
 
 @blp.route("/runs/<id64:run_id>", methods=["GET"])
@@ -168,6 +187,19 @@ def get_document(run_id: int, document_id: int) -> Response:
         download_name=documents.harmless(document.name),
         etag=False,
     )
+
+
+def _mine_to_send(conn: Connection, run_id: int) -> Run:
+    """Return the run if the caller asked for it or may send its report; raise 403 or 404."""
+    asking = identity()
+    run = runs.get(conn, run_id, org_id=asking.org_id)
+    if run is not None and run.asked_by == asking.who:
+        return run
+    if not asking.may_send(run.report_id if run else None):
+        raise auth.denied(auth.SEND)
+    if run is None:
+        raise NotFound("Run not found")
+    return run
 
 
 def _found(conn: Connection, run_id: int) -> Run:

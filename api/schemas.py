@@ -682,6 +682,15 @@ class AuditRecord(Body):
 CUT_OFF = {"required": "is missing from this link; open or copy it as a whole, as the mail has it"}
 
 
+class Retried(Message):
+    """A run that was taken up again."""
+
+    run_id = fields.Integer()
+    mails = fields.Integer(
+        metadata={"description": "How many mails are sent again; 0: it is rendered again."}
+    )
+
+
 class LinkQuery(Body):
     """What a download link has besides the document's id; nothing of it can be changed."""
 

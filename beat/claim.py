@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from beat.plan import Plan, plan
-from shared import log, reports, runs
+from shared import log, reports, runs, schedule
 from shared.db import Connection
 from shared.reports import EXPIRED, SCHEDULED, Due
 from shared.runs import NewSlot
@@ -111,16 +110,7 @@ def _slot(
 
 
 def _aside(report: Due, decided: Plan) -> float:
-    """Return how many seconds after its slot a run may begin, where its report spreads them.
-
-    A hash, not a random number: the same at every attempt, by every beat, and other reports
-    have others. Never later than half-way to the next slot, which it would be in the way of.
-    """
-    window = report.spread
-    if not window or decided.slot is None:
+    """Return how many seconds after its slot a run may begin, where its report spreads them."""
+    if not report.spread or decided.slot is None:
         return 0.0
-    if decided.next_run_at is not None:
-        window = min(window, (decided.next_run_at - decided.slot).total_seconds() / 2)
-    text = f"{report.id} {decided.slot.timestamp()}"
-    digest = hashlib.sha256(text.encode()).digest()
-    return window * int.from_bytes(digest[:6]) / 2**48
+    return schedule.aside(report.id, decided.slot, decided.next_run_at, report.spread)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from email.utils import parseaddr
@@ -225,6 +225,34 @@ def next_run(state: str, rule: Schedule, now: dt.datetime) -> dt.datetime | None
     if state != SCHEDULED:
         return None
     return schedule.next_after(rule, now - dt.timedelta(microseconds=1))
+
+
+SCHEDULED_ONES = "state = 'scheduled' AND (%(org)s::bigint IS NULL OR org_id = %(org)s)"
+#: Reports that are read at once.
+PAGE = 1_000
+
+
+def count_scheduled(conn: Connection, *, org_id: int | None = None) -> int:
+    """Return how many reports are sent on a schedule, of all orgs unless told."""
+    row = conn.execute(
+        f"SELECT count(*) AS n FROM report WHERE {SCHEDULED_ONES}", {"org": org_id}
+    ).fetchone()
+    return int(row["n"]) if row else 0
+
+
+def scheduled(conn: Connection, *, every: int = 1, org_id: int | None = None) -> Iterator[Report]:
+    """Give the reports that are sent on a schedule, or every so many-th of them, by id."""
+    last = 0
+    while True:
+        rows = conn.execute(
+            f"SELECT {COLUMNS} FROM report WHERE {SCHEDULED_ONES} AND id > %(last)s "
+            "AND id %% %(every)s = 0 ORDER BY id LIMIT %(page)s",
+            {"org": org_id, "last": last, "every": every, "page": PAGE},
+        ).fetchall()
+        if not rows:
+            return
+        last = rows[-1]["id"]
+        yield from map(_from_row, rows)
 
 
 def insert(conn: Connection, report: Report) -> int:

@@ -237,6 +237,58 @@ def count(
     return int(row["n"]) if row else 0
 
 
+RECENT = """
+ WHERE (%(org)s::bigint IS NULL OR run.org_id = %(org)s)
+   AND (%(report)s::bigint IS NULL OR run.report_id = %(report)s)
+   AND {condition}
+ ORDER BY run.id DESC LIMIT %(limit)s
+"""
+
+
+def recent(
+    conn: Connection,
+    back: dt.timedelta,
+    *,
+    state: str | None = None,
+    stuck: bool = False,
+    org_id: int | None = None,
+    report_id: int | None = None,
+    limit: int = 50,
+) -> list[Run]:
+    """Return the runs of any org that were made within `back`, the newest first.
+
+    `stuck`: instead, those under way that might have begun longer ago than that.
+    """
+    condition = "run.created_at >= statement_timestamp() - %(back)s"
+    if stuck:
+        condition = (
+            "run.state IN ('queued', 'rendering', 'delivering') "
+            "AND run.not_before < statement_timestamp() - %(back)s"
+        )
+    elif state is not None:
+        if state not in STATES:
+            raise ValueError(state)
+        condition += f" AND run.state = '{state}'"
+    rows = conn.execute(
+        SELECT + RECENT.format(condition=condition),
+        {"org": org_id, "report": report_id, "back": back, "limit": limit},
+    )
+    return [from_row(row) for row in rows]
+
+
+def unrendered(
+    conn: Connection, *, org_id: int | None = None, report_id: int | None = None
+) -> list[int]:
+    """Return the ids of the runs, of any org unless told, that could still be cancelled."""
+    rows = conn.execute(
+        "SELECT id FROM run WHERE state IN ('queued', 'rendering') "
+        "AND (%(org)s::bigint IS NULL OR org_id = %(org)s) "
+        "AND (%(report)s::bigint IS NULL OR report_id = %(report)s) ORDER BY id",
+        {"org": org_id, "report": report_id},
+    )
+    return [row["id"] for row in rows]
+
+
 def rendering_among(conn: Connection, report_ids: Sequence[int]) -> set[int]:
     """Return those of `report_ids` whose previous scheduled run is not rendered yet.
 

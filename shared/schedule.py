@@ -16,6 +16,7 @@ slot (no 31st in this month, a Sunday). Searching means dividing to the right nu
 a bounded few beside it, so the age of a schedule costs nothing.
 """
 
+import hashlib
 import re
 from calendar import monthrange
 from dataclasses import dataclass, replace
@@ -177,6 +178,18 @@ def occurrences(schedule: Schedule, after: datetime, count: int) -> list[datetim
         slots.append(slot)
         after = slot
     return slots
+
+
+def aside(report_id: int, slot: datetime, following: datetime | None, window: float) -> float:
+    """Return how many seconds of `window` after its slot a report begins that spreads its slots.
+
+    A hash, not a random number: the same at every attempt, by every beat, and other reports
+    have others. Never later than half-way to the next slot, which it would be in the way of.
+    """
+    if following is not None:
+        window = min(window, (following - slot).total_seconds() / 2)
+    digest = hashlib.sha256(f"{report_id} {slot.timestamp()}".encode()).digest()
+    return window * int.from_bytes(digest[:6]) / 2**48
 
 
 def local(slot: datetime, time_zone: str) -> datetime:

@@ -6,57 +6,29 @@ standard error and exit code 1; a mistake in the call or in the settings, exit c
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
-import getpass
 import os
-import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import IO, Any
 
 import click
 
-from shared import audit, db, deliveries, log, permissions, resolutions, runs, tokens
-from shared.audit import Actor
-from shared.errors import BroadsheetError, SettingsError
+from shared import audit, deliveries, permissions, resolutions, runs, tokens
 from shared.migrate import migrate as apply_migrations
 from shared.schedule import find_zone
-from shared.settings import Settings
-
-DURATION = re.compile(r"(\d+)([hdwy])")
-HOURS = {"h": 1, "d": 24, "w": 168, "y": 8760}
-LONGEST_HOURS = 100 * HOURS["y"]
-
-
-class Fault(click.ClickException):
-    """An error of ours as click shows it: its sentences, and nothing around them."""
-
-    def show(self, file: IO[Any] | None = None) -> None:
-        """Print the sentences."""
-        click.echo(self.message, file=file or sys.stderr)
-
-
-class WrongSettings(Fault):
-    """A fault of the call rather than of the world."""
-
-    exit_code = 2
-
-
-class Commands(click.Group):
-    """A group whose commands may raise our errors."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command, and turn what it raises into a `Fault`."""
-        try:
-            return super().invoke(ctx)
-        except SettingsError as exc:
-            raise WrongSettings(exc.message) from exc
-        except BroadsheetError as exc:
-            raise Fault(exc.message) from exc
-        except OSError as exc:
-            raise Fault(f"{exc.strerror or exc}: {exc.filename}") from exc
+from workers import outlook, repair
+from workers.terminal import (
+    Commands,
+    Fault,
+    actor,
+    database,
+    duration,
+    number,
+    read_settings,
+    table,
+    user,
+)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -71,7 +43,7 @@ def main() -> None:
 @main.command()
 def migrate() -> None:
     """Bring the database's schema up to date. Safe to run again, and from several machines."""
-    settings = _settings("database_url")
+    settings = read_settings("database_url")
     applied = apply_migrations(settings.database_url)
     for name in applied:
         click.echo(f"applied {name}")
@@ -86,7 +58,7 @@ def doctor() -> None:
     from workers.doctor import examine  # noqa: PLC0415 - see above
 
     sound = True
-    for finding in examine(_settings(), os.environ):
+    for finding in examine(read_settings(), os.environ):
         sound &= finding.sound
         message = " ".join(finding.message.splitlines())
         click.echo(f"{'OK' if finding.sound else 'FAULT':<6} {finding.part:<12} {message}")
@@ -127,9 +99,9 @@ def create_token(
     if bool(role) == bool(given):
         raise click.UsageError("Give either --role or at least one --permission.")
     allowed = _permissions(given) if given else None
-    until = dt.datetime.now(dt.UTC) + _duration(expires) if expires else None
-    settings = _settings("database_url")
-    with _database(settings) as conn:
+    until = dt.datetime.now(dt.UTC) + duration(expires, "--expires") if expires else None
+    settings = read_settings("database_url")
+    with database(settings) as conn:
         made, secret = tokens.create(
             conn,
             org_id=org_id or settings.grafana_org_id,
@@ -140,7 +112,7 @@ def create_token(
         )
         audit.note(
             conn,
-            _actor(),
+            actor(),
             "reports.tokens:create",
             org_id=made.org_id,
             token_id=made.id,
@@ -153,7 +125,7 @@ def create_token(
 @token.command("list")
 def list_tokens() -> None:
     """List all tokens; the secrets themselves are not stored."""
-    with _database(_settings("database_url")) as conn:
+    with database(read_settings("database_url")) as conn:
         known = tokens.find(conn)
     rows = [("ID", "ORG", "NAME", "MAY", "STATE", "LAST USED")]
     rows += [
@@ -167,21 +139,25 @@ def list_tokens() -> None:
         )
         for one in known
     ]
-    _table(rows)
+    table(rows)
 
 
 @token.command("revoke")
 @click.argument("token_id", metavar="ID", type=int)
 def revoke_token(token_id: int) -> None:
     """Make the token with this ID useless, at once and for good."""
-    with _database(_settings("database_url")) as conn:
+    with database(read_settings("database_url")) as conn:
         revoked = tokens.revoke(conn, token_id)
         if revoked is None:
             raise Fault(f"There is no token {token_id} that still works.")
-        audit.note(
-            conn, _actor(), "reports.tokens:revoke", org_id=revoked.org_id, token_id=token_id
-        )
+        audit.note(conn, actor(), "reports.tokens:revoke", org_id=revoked.org_id, token_id=token_id)
     click.echo(f"Token {token_id} is revoked.")
+
+
+main.add_command(repair.list_runs)
+main.add_command(repair.retry)
+main.add_command(repair.cancel)
+main.add_command(outlook.show_forecast)
 
 
 @main.command("deliveries")
@@ -194,7 +170,7 @@ def revoke_token(token_id: int) -> None:
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True)
 def list_deliveries(state: str, limit: int) -> None:
     """List mails that did not arrive, the newest first; unless told, those nobody knows of."""
-    with _database(_settings("database_url")) as conn:
+    with database(read_settings("database_url")) as conn:
         found = deliveries.find(conn, state, limit=limit)
     rows = [("ID", "RUN", "SINCE", "RECIPIENT", "REPORT", "CAUSE")]
     rows += [
@@ -208,7 +184,7 @@ def list_deliveries(state: str, limit: int) -> None:
         )
         for item in found
     ]
-    _table(rows)
+    table(rows)
 
 
 @main.command()
@@ -219,13 +195,13 @@ def resolve(delivery: str, *, sent: bool, again: bool) -> None:
     """Settle an unknown DELIVERY, once its recipient was asked. It is noted who did."""
     if sent == again:
         raise click.UsageError("Give either --sent or --again.")
-    delivery_id = _delivery_id(delivery)
+    delivery_id = number(delivery, "DELIVERY", "the column ID of `broadsheet deliveries`")
     verdict = resolutions.AGAIN if again else resolutions.SENT
-    with _database(_settings("database_url")) as conn:
+    with database(read_settings("database_url")) as conn:
         entry = deliveries.get(conn, delivery_id)
         if entry is None:
             raise Fault(f"There is no delivery {delivery_id}.")
-        resolver = resolutions.Resolver(who=_user(), through=resolutions.COMMAND_LINE)
+        resolver = resolutions.Resolver(who=user(), through=resolutions.COMMAND_LINE)
         resolved = resolutions.resolve(conn, delivery_id, verdict, resolver)
         if resolved is None:
             now = deliveries.get(conn, delivery_id) or entry
@@ -234,7 +210,7 @@ def resolve(delivery: str, *, sent: bool, again: bool) -> None:
         if run is not None:
             audit.note(
                 conn,
-                _actor(),
+                actor(),
                 "deliveries:resolve",
                 org_id=run.org_id,
                 report_id=run.report_id,
@@ -244,26 +220,6 @@ def resolve(delivery: str, *, sent: bool, again: bool) -> None:
             )
     done = "is sent again" if again else "counts as sent"
     click.echo(f"The mail to {entry.recipient} {done}; run {entry.run_id} is {resolved.run_state}.")
-
-
-def _actor() -> Actor:
-    return Actor(who=f"terminal:{_user()}", name=_user())
-
-
-def _delivery_id(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < int(text[:20]) < 2**63):
-        raise click.BadParameter(
-            f"DELIVERY wants a number from the column ID of `broadsheet deliveries`, not {text!r}."
-        )
-    return int(text)
-
-
-def _user() -> str:
-    """Return who sits at the terminal; a container may run as a number that has no name."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return f"uid {os.getuid()}"
 
 
 @main.command()
@@ -310,7 +266,7 @@ def render(
         )
     if not output.parent.is_dir():
         raise click.BadParameter(f"There is no folder {str(output.parent)!r} for --output.")
-    settings = _settings("grafana_url", "grafana_token")
+    settings = read_settings("grafana_url", "grafana_token")
     browser = Browser(settings, chromium.find(settings.chromium, os.environ).path)
     now = dt.datetime.now(dt.UTC)
     try:
@@ -354,19 +310,6 @@ def render(
         click.echo(f"! {note}", err=True)
 
 
-def _settings(*needs: str) -> Settings:
-    """Return the settings of this process's environment, and keep its log to what is amiss."""
-    settings = Settings.from_environment(os.environ, needs=needs)
-    chosen = "BROADSHEET_LOG_LEVEL" in os.environ
-    quiet = settings if chosen else dataclasses.replace(settings, log_level="WARNING")
-    log.configure(dataclasses.replace(quiet, log_format="text"), process="broadsheet")
-    return settings
-
-
-def _database(settings: Settings) -> db.Connection:
-    return db.connect(settings.database_url, application="broadsheet-cli")
-
-
 def _permissions(texts: Iterable[str]) -> dict[str, list[str]]:
     """Turn ACTION=SCOPE words into action → scopes; without a scope it holds for all reports."""
     allowed: dict[str, list[str]] = {}
@@ -389,14 +332,6 @@ def _variables(texts: Iterable[str]) -> dict[str, tuple[str, ...]]:
     return chosen
 
 
-def _duration(text: str) -> dt.timedelta:
-    found = DURATION.fullmatch(text)
-    hours = int(found[1]) * HOURS[found[2]] if found else 0
-    if not 0 < hours <= LONGEST_HOURS:
-        raise click.BadParameter(f"--expires wants 12h, 30d, 8w or 1y, not {text!r}.")
-    return dt.timedelta(hours=hours)
-
-
 def _end(made: tokens.Token) -> str:
     """Say until when a token works, or since when it does not."""
     if made.revoked_at:
@@ -405,10 +340,3 @@ def _end(made: tokens.Token) -> str:
         return "works until revoked"
     past = made.expires_at <= dt.datetime.now(dt.UTC)
     return f"{'expired' if past else 'works until'} {made.expires_at:%Y-%m-%d %H:%M} UTC"
-
-
-def _table(rows: Sequence[Sequence[str]]) -> None:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())

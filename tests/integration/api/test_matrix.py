@@ -62,6 +62,7 @@ TABLE: dict[tuple[str, str], Expected] = {
     ("GET", f"{O}/documents"): Expected(READ, scoped=True),
     ("GET", f"{O}/documents/<id64:document_id>"): Expected(READ, scoped=True),
     ("POST", f"{O}/cancel"): Expected(SEND, scoped=True),
+    ("POST", f"{O}/retry"): Expected(SEND, scoped=True),
     ("POST", f"{O}/deliveries/<id64:delivery_id>/resolve"): Expected(
         SEND, {"as": "sent"}, scoped=True
     ),

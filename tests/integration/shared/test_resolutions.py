@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
 
-from shared import admission, db, deliveries, resolutions, runs
+from shared import db, deliveries, resolutions, runs
 from shared.resolutions import AGAIN, SENT, Resolver
-from shared.spec import DashboardSpec, RunSpec
+from tests.integration.shared.ledgers import ledger_of
 
 ANN = Resolver(who="Ann's token", through="api", token_id=4)
 ROOT = Resolver(who="root", through="command line")
@@ -20,35 +19,6 @@ ROOT = Resolver(who="root", through="command line")
 def unknown(pool: db.Pool) -> list[deliveries.Delivery]:
     """The ledger of a run that ended with a mail sent, one unknown, and one failed."""
     return ledger_of(pool, "sent", "unknown", "failed")
-
-
-def ledger_of(pool: db.Pool, *states: str) -> list[deliveries.Delivery]:
-    with db.transaction(pool) as conn:
-        made = admission.insert(
-            conn,
-            runs.NewRun(
-                org_id=1,
-                report_id=None,
-                report_revision=None,
-                kind=runs.TEST,
-                scheduled_for=dt.datetime(2026, 1, 5, 9, tzinfo=dt.UTC),
-                spec=RunSpec(name="Weekly", dashboards=(DashboardSpec(uid="a"),)),
-            ),
-        )
-        assert made
-        runs.start(conn, [made[0]])
-        assert runs.rendered(conn, made[0], {"subject": "s"}, complete=True, milliseconds=1)
-        recipients = tuple(f"{number}@example.org" for number in range(len(states)))
-        deliveries.insert(conn, made[0], recipients, domain="example.org", lane="scheduled")
-        conn.execute("DELETE FROM task WHERE kind = 'deliver'")
-        for entry, state in zip(deliveries.of_run(conn, made[0]), states, strict=True):
-            deliveries.start(conn, entry.id, 1)
-            if state == "sent":
-                deliveries.finish(conn, entry.id, state, 250, None)
-            elif state != "sending":
-                deliveries.finish(conn, entry.id, state, None, "no answer")
-        deliveries.settle_run(conn, made[0])
-        return deliveries.of_run(conn, made[0])
 
 
 def resolve(

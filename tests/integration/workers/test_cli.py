@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import getpass
 import io
@@ -18,7 +19,18 @@ import pytest
 
 from deploy.local.grafana.server import StandIn
 from deploy.local.inbox import Inbox
-from shared import admission, db, deliveries, mail_server, resolutions, runs, tokens
+from shared import (
+    admission,
+    audit,
+    db,
+    deliveries,
+    mail_server,
+    reports,
+    resolutions,
+    runs,
+    tokens,
+)
+from shared.schedule import Schedule
 from shared.spec import DashboardSpec, RunSpec
 
 Done = subprocess.CompletedProcess[str]
@@ -423,3 +435,95 @@ def test_the_doctor_says_that_mails_wait(
     assert sound == "OK"
     assert "answers" in sentence
     assert "Mails wait, because 5 connections in a row failed" in sentence
+
+
+# runs, retry, cancel
+
+
+def test_runs_are_listed_with_what_went_wrong(broadsheet: Command, unknown: int) -> None:
+    done = broadsheet("runs", "--state", "failed")
+    head, line = done.stdout.splitlines()
+    assert head.split() == ["ID", "ORG", "REPORT", "KIND", "FOR", "STATE", "ENDED", "CAUSE"]
+    assert line.startswith("1   1")
+    assert "Weekly figures" in line
+    assert len(broadsheet("runs", "--stuck").stdout.splitlines()) == 1
+    wrong = broadsheet("runs", "--since", "yesterday")
+    assert (wrong.returncode, "--since wants 30m" in wrong.stderr) == (2, True)
+
+
+def test_failed_runs_are_taken_up_again_and_it_is_noted_who_did(
+    broadsheet: Command, unknown: int, pool: db.Pool
+) -> None:
+    with db.transaction(pool) as conn:
+        conn.execute("UPDATE delivery SET state = 'failed'")
+    dry = broadsheet("retry", "--state", "failed", "--dry-run")
+    assert dry.stdout == "Run 1: 1 failed mails, each would be sent again.\n"
+    done = broadsheet("retry", "1")
+    assert (done.returncode, done.stdout) == (0, "Run 1: 1 failed mails, each is sent again.\n")
+    twice = broadsheet("retry", "1")
+    assert (twice.returncode, twice.stderr[:21]) == (1, "Run 1: It is deliveri")
+    with db.transaction(pool) as conn:
+        [record] = audit.find(conn, org_id=1, limit=10)
+    assert (record.action, record.run_id) == ("runs:retry", 1)
+    assert record.who == f"terminal:{getpass.getuser()}"
+    assert broadsheet("retry", "one").returncode == 2
+    assert broadsheet("retry").returncode == 2
+
+
+def test_waiting_runs_are_cancelled(broadsheet: Command, pool: db.Pool) -> None:
+    new = runs.NewRun(
+        org_id=1,
+        report_id=None,
+        report_revision=None,
+        kind=runs.TEST,
+        scheduled_for=dt.datetime(2026, 1, 5, 9, tzinfo=dt.UTC),
+        spec=RunSpec(name="Weekly figures", dashboards=(DashboardSpec(uid="a"),)),
+    )
+    with db.transaction(pool) as conn:
+        for minute in range(12):
+            later = new.scheduled_for + dt.timedelta(minutes=minute)
+            assert admission.insert(conn, dataclasses.replace(new, scheduled_for=later))
+    assert broadsheet("cancel", "--all", "--dry-run").stdout.count("would be cancelled") == 12
+    many = broadsheet("cancel", "--all")
+    assert (many.returncode, "--yes" in many.stderr) == (1, True)
+    assert broadsheet("cancel", "3").stdout == "Run 3 is cancelled.\n"
+    assert broadsheet("cancel", "--all", "--yes").stdout.count("is cancelled") == 11
+    again = broadsheet("cancel", "3")
+    assert (again.returncode, again.stderr) == (
+        1,
+        "Run 3 is cancelled and cannot be cancelled.\n",
+    )
+
+
+def test_the_forecast_says_what_is_due_and_how_many_workers_it_takes(
+    broadsheet: Command, pool: db.Pool
+) -> None:
+    nothing = broadsheet("forecast")
+    assert (nothing.returncode, nothing.stdout) == (0, "Nothing is due in the next 7 days.\n")
+    with db.transaction(pool) as conn:
+        for number in range(30):
+            reports.insert(conn, hourly(number))
+    done = broadsheet("forecast", "--days", "1", "--within", "30m", "--workers", "1")
+    assert done.returncode == 0, done.stderr
+    assert "each is taken for 3.0 s" in done.stderr
+    assert "In 1 days: 720 runs, 720 captures" in done.stdout
+    assert "1 worker: nothing waits longer than 2 min" in done.stdout
+    for wrong in (("--within", "soon"), ("--time-zone", "Mars"), ("--days", "0")):
+        assert broadsheet("forecast", *wrong).returncode == 2
+
+
+def hourly(number: int) -> reports.Report:
+    now = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    return reports.Report(
+        uid=f"u{number}",
+        org_id=1,
+        user_id=0,
+        name=f"Report {number}",
+        state="scheduled",
+        schedule=Schedule(frequency="hourly", start=now, time_zone="UTC"),
+        dashboards=[{"dashboard": {"uid": f"d{number}"}, "timeRange": {}, "reportVariables": {}}],
+        formats=["pdf"],
+        created=now,
+        updated=now,
+        next_run_at=now,
+    )
