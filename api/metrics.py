@@ -6,53 +6,28 @@ whatever has been restarted. What a single process does is not told here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
 
 from flask import Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from api.auth import public
 from api.blueprint import Blueprint
 from api.services import services
-from shared import db, mail_server
+from shared import backlog, db, mail_server, presence, tally, tasks
+from shared.backlog import Amount, Line
 from shared.db import Connection
+from shared.presence import Process
+from shared.queue import QUEUES
 
 blp = Blueprint("metrics", __name__, description="For Prometheus.")
 
 TEXT = {"type": "string"}
-
-DUE = """
-SELECT count(*) AS n, coalesce(extract(epoch FROM statement_timestamp() - min(next_run_at)), 0)
-       ::float8 AS age
-  FROM report WHERE state = 'scheduled' AND next_run_at <= statement_timestamp()
-"""
-WAITING = """
-SELECT count(*) AS n, coalesce(extract(epoch FROM statement_timestamp() - min(not_before)), 0)
-       ::float8 AS age
-  FROM run WHERE state = 'queued' AND admitted_at IS NULL AND not_before <= statement_timestamp()
-"""
-TASKS = """
-SELECT kind, lane, CASE WHEN lease_until IS NOT NULL THEN 'running'
-                        WHEN not_before > statement_timestamp() THEN 'paused'
-                        ELSE 'waiting' END AS state,
-       count(*) AS n
-  FROM task GROUP BY 1, 2, 3
-"""
-NOT_SENT = """
-SELECT state, count(*) AS n FROM run
- WHERE kind = 'schedule' AND state IN ('failed', 'partial', 'missed', 'skipped')
-   AND finished_at > statement_timestamp() - interval '1 day'
- GROUP BY state
-"""
-#: The last condition is what its index is for, and follows from the others.
-UNSENT = """
-SELECT count(*) AS n, coalesce(extract(epoch FROM statement_timestamp() - min(since)), 0)
-       ::float8 AS age
-  FROM delivery WHERE state IN ('pending', 'sending', 'dot', 'retry') AND state <> 'sent'
-"""
-UNKNOWN = "SELECT count(*) AS n FROM delivery WHERE state = 'unknown'"
+LANES = ("interactive", "scheduled")
 
 
 @blp.route("/metrics", methods=["GET"])
@@ -79,61 +54,126 @@ class _FromDatabase:
 
 
 def _collected(conn: Connection) -> Iterator[Metric]:
-    due, waiting = _row(conn, DUE), _row(conn, WAITING)
-    yield _gauge("reports_due", "Reports whose slot has come and that no beat claimed.", due["n"])
-    yield _gauge(
-        "reports_oldest_due_seconds", "How long the oldest of them is due. No beat?", due["age"]
+    there = backlog.read(conn)
+    yield from _amount("reports", "due", there.due, "Reports whose slot no beat has claimed yet.")
+    yield from _amount(
+        "runs", "waiting", there.waiting, "Scheduled runs that might begin: too few workers?"
     )
-    yield _gauge("runs_waiting", "Scheduled runs that wait for their admission.", waiting["n"])
-    yield _gauge(
-        "runs_oldest_waiting_seconds",
-        "How long the oldest of them might have begun. Too few workers?",
-        waiting["age"],
-    )
-    tasks = GaugeMetricFamily(
-        "broadsheet_tasks",
-        "What workers have to do: waiting, running, or paused until another attempt.",
-        labels=("kind", "lane", "state"),
-    )
-    for row in conn.execute(TASKS):
-        tasks.add_metric([row["kind"], row["lane"], row["state"]], row["n"])
-    yield tasks
-    not_sent = GaugeMetricFamily(
-        "broadsheet_runs_not_sent_last_day",
-        "Slots of the last 24 hours that did not go out, in whole or in part.",
-        labels=("state",),
-    )
-    found = {row["state"]: row["n"] for row in conn.execute(NOT_SENT)}
-    for state in ("failed", "partial", "missed", "skipped"):
-        not_sent.add_metric([state], found.get(state, 0))
-    yield not_sent
-    unsent = _row(conn, UNSENT)
-    yield _gauge("deliveries_open", "Mails that are to go out and have not yet.", unsent["n"])
-    yield _gauge(
-        "deliveries_oldest_open_seconds",
-        "How long the oldest of them could have gone out. Does the mail server hang?",
-        unsent["age"],
+    yield from _amount(
+        "deliveries", "open", there.open_mails, "Mails to go out: does the mail server hang?"
     )
     yield _gauge(
         "deliveries_unknown",
         "Mails of which nobody knows whether they arrived; a person has to resolve them.",
-        _row(conn, UNKNOWN)["n"],
+        there.unknown,
     )
-
-    servers = GaugeMetricFamily(
-        "broadsheet_mail_server_up",
+    yield _gauge(
+        "leases_expired",
+        "Tasks of workers that are gone, before beat has settled them.",
+        there.expired,
+    )
+    yield _gauge(
+        "next_due_seconds",
+        "Until the next slot of any report; NaN where there is none.",
+        math.nan if there.next_due is None else there.next_due,
+    )
+    yield from _lines(there.lines)
+    yield _family(
+        "runs_not_sent_last_day",
+        "Slots of the last 24 hours that did not go out, in whole or in part.",
+        ("state",),
+        [((state,), number) for state, number in there.not_sent.items()],
+    )
+    yield from _endings(conn)
+    yield from _processes(presence.find(conn))
+    yield _family(
+        "mail_server_up",
         "1: mails go out; 0: the last one did not, since it is away or asked for fewer.",
-        labels=("server",),
+        ("server",),
+        [((server.name,), server.sound) for server in mail_server.find(conn)],
     )
-    for server in mail_server.find(conn):
-        servers.add_metric([server.name], server.sound)
-    yield servers
 
 
-def _row(conn: Connection, query: str) -> dict[str, Any]:
-    row = conn.execute(query).fetchone()
-    assert row is not None  # noqa: S101 - an aggregate always gives a row
-    return row
+def _lines(lines: Sequence[Line]) -> Iterator[Metric]:
+    """Tasks by kind, lane and state, also those of which there are none: rates need a zero."""
+    found = {(line.kind, line.lane, line.state): line for line in lines}
+    every = list(product(tasks.KINDS, LANES, ("waiting", "running", "paused")))
+    yield _family(
+        "tasks",
+        "What workers have to do: waiting, running, or paused until another attempt.",
+        ("kind", "lane", "state"),
+        [(key, found[key].number if key in found else 0) for key in every],
+    )
+    waiting = [(kind, lane) for kind, lane, state in every if state == "waiting"]
+    yield _family(
+        "tasks_oldest_waiting_seconds",
+        "How long the one that waits longest might have been taken.",
+        ("kind", "lane"),
+        [
+            (key, found[*key, "waiting"].oldest if (*key, "waiting") in found else 0)
+            for key in waiting
+        ],
+    )
+
+
+def _endings(conn: Connection) -> Iterator[Metric]:
+    for name, text, labels in (
+        (tally.RUNS, "Runs that ended, by how.", ("kind", "state")),
+        (tally.DELIVERIES, "Mails that are settled, by how.", ("state",)),
+    ):
+        family = CounterMetricFamily(f"broadsheet_{name}", text, labels=labels)
+        for ending in tally.count(conn, name):
+            values = (ending.kind, ending.state)
+            family.add_metric(values[-len(labels) :], ending.number)
+        yield family
+
+
+def _processes(there: Sequence[Process]) -> Iterator[Metric]:
+    """Processes by role, and pool children by queue, that were seen a moment ago."""
+    live = [process for process in there if process.is_there]
+    roles = Counter(process.role for process in live)
+    yield _family(
+        "processes",
+        "Processes that are there; of workers, the children that do tasks.",
+        ("role",),
+        [((role,), roles[role]) for role in presence.ROLES],
+    )
+    slots = Counter(queue for process in live for queue in process.queues)
+    yield _family(
+        "slots",
+        "Tasks of a queue that can be done at once: pool children that listen to it.",
+        ("queue",),
+        [((queue,), slots[queue]) for queue in sorted(set(QUEUES.values()))],
+    )
+    ticks = [
+        float(process.detail["ticked_at"])
+        for process in live
+        if process.role == presence.BEAT and "ticked_at" in process.detail
+    ]
+    yield _gauge(
+        "beat_last_tick_timestamp_seconds",
+        "When any beat last did all that a tick does; 0 where none is there.",
+        max(ticks, default=0),
+    )
+
+
+def _amount(noun: str, what: str, amount: Amount, text: str) -> Iterator[Metric]:
+    yield _gauge(f"{noun}_{what}", text, amount.number)
+    yield _gauge(
+        f"{noun}_oldest_{what}_seconds", "For how long the oldest of them has been.", amount.oldest
+    )
+
+
+def _family(
+    name: str,
+    text: str,
+    labels: Sequence[str],
+    values: Iterable[tuple[Sequence[str], float]],
+) -> Metric:
+    family = GaugeMetricFamily(f"broadsheet_{name}", text, labels=labels)
+    for key, value in values:
+        family.add_metric(key, value)
+    return family
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

@@ -13,8 +13,9 @@ from flask import Flask
 
 from api.app import NEEDED, create_app
 from api.waiter import Waiter
-from shared import db
+from shared import db, presence
 from shared.grafana import Grafana
+from shared.presence import Presence
 from shared.process import begin
 from shared.queue import Bell, make_celery
 
@@ -29,6 +30,7 @@ def make_application(environ: Mapping[str, str]) -> Flask:
     settings = begin("api", environ, *NEEDED)
     waiter = Waiter(settings.database_url, slots=settings.wait_slots)
     waiter.start()
+    Presence(settings.database_url, presence.this(presence.API)).start()
     return create_app(
         settings,
         pool=db.open_pool(settings.database_url, max_size=POOL_SIZE, application="broadsheet-api"),

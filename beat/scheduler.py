@@ -9,9 +9,10 @@ import psycopg
 from celery.beat import Scheduler
 
 from beat.tick import LONGEST_SLEEP, Memory, run_tick
-from shared import db, log, reports
+from shared import db, log, presence, reports
 from shared.db import Connection, Pool
 from shared.errors import DatabaseAway
+from shared.presence import Presence
 from shared.queue import Bell
 from shared.settings import Settings
 
@@ -29,6 +30,9 @@ class ReportScheduler(Scheduler):  # type: ignore[misc]  # Celery has no annotat
         self._pool: Pool | None = None
         self._listener: Connection | None = None
         self._memory = Memory()
+        self._presence: Presence | None = None
+        #: In seconds since 1970; 0: not yet.
+        self._ticked_at = 0.0
         super().__init__(*args, **kwargs)
 
     @property
@@ -44,7 +48,9 @@ class ReportScheduler(Scheduler):  # type: ignore[misc]  # Celery has no annotat
         """Do one tick and wait; return 0, since the waiting is done."""
         try:
             pool = self._pool or self._open()
-            self._wait(run_tick(pool, Bell(self.app), self.settings, self._memory))
+            seconds = run_tick(pool, Bell(self.app), self.settings, self._memory)
+            self._ticked_at = time.time()
+            self._wait(seconds)
         except DatabaseAway as exc:
             logger.error("beat.database_away", error=exc.message)  # noqa: TRY400 - a traceback says nothing here
             time.sleep(LONGEST_SLEEP)
@@ -55,17 +61,25 @@ class ReportScheduler(Scheduler):  # type: ignore[misc]  # Celery has no annotat
 
     def close(self) -> None:
         """Close what is open; Celery may call this twice."""
+        if self._presence:
+            self._presence.close()
         if self._listener:
             self._listener.close()
         if self._pool:
             self._pool.close()
-        self._listener = self._pool = None
+        self._listener = self._pool = self._presence = None
         super().close()
 
     def _open(self) -> Pool:
         self._pool = db.open_pool(
             self.settings.database_url, max_size=2, application="broadsheet-beat"
         )
+        self._presence = Presence(
+            self.settings.database_url,
+            presence.this(presence.BEAT),
+            detail=lambda: {"ticked_at": self._ticked_at},
+        )
+        self._presence.start()
         return self._pool
 
     def _wait(self, seconds: float) -> None:

@@ -6,7 +6,19 @@ import datetime as dt
 import time
 from dataclasses import dataclass
 
-from shared import audit, captures, db, documents, log, reports, runs, setbacks, tasks
+from shared import (
+    audit,
+    captures,
+    db,
+    documents,
+    log,
+    presence,
+    reports,
+    runs,
+    setbacks,
+    tally,
+    tasks,
+)
 from shared.db import Pool
 from shared.errors import LostLease
 from shared.queue import Bell
@@ -117,3 +129,5 @@ def do_chores(pool: Pool, chores: Chores, *, audit_days: int) -> None:
         documents.drop_stray_parts(conn)
         runs.forget_exports(conn, older_than=EXPORTS_KEPT, limit=BATCH)
         audit.forget(conn, older_than=dt.timedelta(days=audit_days))
+        presence.forget(conn)
+        tally.fold(conn)

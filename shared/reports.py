@@ -255,6 +255,16 @@ def scheduled(conn: Connection, *, every: int = 1, org_id: int | None = None) ->
         yield from map(_from_row, rows)
 
 
+def next_due(conn: Connection, *, limit: int) -> list[Report]:
+    """Return the reports of any org that are due next, also those that are due by now."""
+    rows = conn.execute(
+        f"SELECT {COLUMNS} FROM report WHERE state = 'scheduled' AND next_run_at IS NOT NULL "
+        "ORDER BY next_run_at LIMIT %s",
+        [limit],
+    )
+    return [_from_row(row) for row in rows]
+
+
 def insert(conn: Connection, report: Report) -> int:
     """Store a new report and return its id; `id` and `revision` of the argument are ignored."""
     row = conn.execute(INSERT, _to_row(report)).fetchone()

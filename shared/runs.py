@@ -276,6 +276,17 @@ def recent(
     return [from_row(row) for row in rows]
 
 
+def amiss(conn: Connection, *, limit: int) -> list[Run]:
+    """Return the runs of any org that did not go out, in whole or in part, the latest first."""
+    states = ", ".join(f"'{state}'" for state in AMISS)
+    rows = conn.execute(
+        f"{SELECT} WHERE run.finished_at IS NOT NULL AND run.state IN ({states}) "
+        "AND run.kind <> 'export' ORDER BY run.finished_at DESC LIMIT %s",
+        [limit],
+    )
+    return [from_row(row) for row in rows]
+
+
 def unrendered(
     conn: Connection, *, org_id: int | None = None, report_id: int | None = None
 ) -> list[int]:

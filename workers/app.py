@@ -9,13 +9,16 @@ from __future__ import annotations
 import os
 import socket
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import celery
 from celery import signals
+from celery.concurrency import prefork
 
-from shared import db, log, mail_server, process, queue
+from shared import db, log, mail_server, presence, process, queue
 from shared.mail_place import MailPlace
+from shared.presence import Presence
 from shared.queue import Bell
 from shared.semaphore import Semaphore
 from shared.settings import Settings
@@ -37,6 +40,7 @@ class Hand:
         self.app = app
         self._deps: Deps | None = None
         self._browser: Browser | None = None
+        self._presence: Presence | None = None
         self._pid = 0
 
     def deps(self) -> Deps:
@@ -93,8 +97,17 @@ class Hand:
             limit=self.settings.smtp_connections,
         )
 
+    def be_there(self, queues: Sequence[str]) -> None:
+        """Let others know of this child, and what it listens to."""
+        here = presence.this(presence.WORKER, queues)
+        self._presence = Presence(self.settings.database_url, here)
+        self._presence.start()
+
     def close(self) -> None:
         """End browser, mail connection and pool of this child."""
+        if self._presence:
+            self._presence.close()
+            self._presence = None
         if self._deps is None or self._pid != os.getpid():
             return
         if self._browser:
@@ -109,6 +122,19 @@ def create_app(settings: Settings) -> celery.Celery:
     app = queue.make_celery("broadsheet-workers", settings, include=["workers.tasks"])
     hand = Hand(settings, app)
     app.hand = hand
+    #: What the worker listens to, known before its children begin.
+    queues: list[str] = []
+
+    def note_queues(sender: Any, **_: Any) -> None:
+        queues[:] = sender.app.amqp.queues.consume_from
+
+    def be_there(**_: Any) -> None:
+        hand.be_there(queues)
+
+    def be_there_alone(sender: Any, **_: Any) -> None:
+        # The pools that run tasks in the worker's own process have no children to be there.
+        if not isinstance(sender.pool, prefork.TaskPool):
+            hand.be_there(queues)
 
     def keep_our_logging(**_: Any) -> None:
         """Celery sets up logging of its own unless somebody listens to this signal."""
@@ -117,6 +143,9 @@ def create_app(settings: Settings) -> celery.Celery:
         hand.close()
 
     signals.setup_logging.connect(keep_our_logging, weak=False)
+    signals.worker_init.connect(note_queues, weak=False)
+    signals.worker_process_init.connect(be_there, weak=False)
+    signals.worker_ready.connect(be_there_alone, weak=False)
     signals.worker_process_shutdown.connect(close, weak=False)
     # The pools that run tasks in the worker's own process have no children to shut down.
     signals.worker_shutdown.connect(close, weak=False)

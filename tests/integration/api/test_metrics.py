@@ -6,7 +6,8 @@ import datetime as dt
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from shared import admission, db, deliveries, mail_server, runs
+from shared import admission, db, deliveries, mail_server, presence, runs
+from shared.presence import Process
 from shared.spec import DashboardSpec, RunSpec
 from tests.integration.api.fakes import report_body
 
@@ -81,3 +82,23 @@ def test_a_mail_server_is_down_from_its_first_failure_on(caller, pool):
             lambda server, now: server.failed(now, "away", configuration=False),
         )
     assert read(caller)["mail_server_up", "relay:25"] == 0
+
+
+def test_what_ended_is_counted_and_who_is_there_is_told(caller, admin, pool):
+    admin("POST", "/api/reports", report_body())
+    admin("POST", "/api/reports/email", {"id": 1, "emails": "a@b.c"})
+    with db.transaction(pool) as conn:
+        presence.renew(
+            conn, Process(name="a:1", role="beat", version="1", detail={"ticked_at": 1234.5})
+        )
+        for name in ("b:1", "b:2"):
+            presence.renew(conn, Process(name=name, role="worker", queues=["render"], version="1"))
+        presence.renew(conn, Process(name="c:1", role="worker", queues=["deliver"], version="1"))
+        conn.execute("UPDATE process SET seen_at = now() - interval '1 min' WHERE name = 'c:1'")
+    found = read(caller)
+    assert found["runs_total", "api", "sent"] == 1
+    assert (found["processes", "beat"], found["processes", "worker"]) == (1, 2)
+    assert (found["slots", "render"], found["slots", "deliver"]) == (2, 0)
+    assert found["beat_last_tick_timestamp_seconds",] == 1234.5
+    # Rates need a zero.
+    assert found["tasks", "deliver", "scheduled", "waiting"] == 0

@@ -25,16 +25,20 @@ from shared import (
     db,
     deliveries,
     mail_server,
+    presence,
     reports,
     resolutions,
     runs,
     tokens,
 )
+from shared.presence import Process
 from shared.schedule import Schedule
 from shared.spec import DashboardSpec, RunSpec
 
 Done = subprocess.CompletedProcess[str]
 Command = Callable[..., Done]
+
+HOUR = dt.timedelta(hours=1)
 
 #: What the console script `broadsheet` of an installation does.
 SCRIPT = "import sys; from workers.cli import main; main(prog_name='broadsheet')"
@@ -527,3 +531,43 @@ def hourly(number: int) -> reports.Report:
         updated=now,
         next_run_at=now,
     )
+
+
+# status
+
+
+def test_the_status_says_what_is_amiss_and_what_to_do(
+    broadsheet: Command, unknown: int, pool: db.Pool
+) -> None:
+    done = broadsheet("status")
+    assert done.returncode == 1
+    for words in (
+        "! No beat is there: nothing that is due begins.",
+        "! No worker listens to the queue deliver.",
+        "! No worker listens to the queue render.",
+        "! Of 1 mails nobody knows whether they arrived: `broadsheet deliveries`",
+        "Nothing is scheduled.",
+        "Weekly figures",
+    ):
+        assert words in done.stdout, done.stdout
+
+
+def test_the_status_of_a_sound_service_is_0_and_names_pools_and_what_comes(
+    broadsheet: Command, pool: db.Pool
+) -> None:
+    with db.transaction(pool) as conn:
+        reports.insert(conn, dataclasses.replace(hourly(1), next_run_at=db.clock(conn) + HOUR))
+        presence.renew(conn, Process(name="a:1", role="beat", version="1"))
+        for number in range(3):
+            presence.renew(
+                conn,
+                Process(name=f"b:{number}", role="worker", queues=["render"], version="1"),
+            )
+        presence.renew(conn, Process(name="c:1", role="worker", queues=["deliver"], version="1"))
+    done = broadsheet("status")
+    assert done.returncode == 0, done.stdout
+    assert "Nothing is amiss." in done.stdout
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert ["worker", "render", "3", "0", "1", "1"] in rows
+    assert ["beat", "1", "0", "1", "1"] in rows
+    assert rows[-1][2:] == ["1", "1", "Report", "1"]
