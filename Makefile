@@ -21,7 +21,7 @@ up: .venv/ready-local browser ## Run Broadsheet on this machine until Ctrl-C
 	@exec $(BIN)/python -m deploy.local up
 
 .PHONY: test
-test: .venv/ready-test browser nginx ## Run all tests, against real services
+test: .venv/ready-test browser tools ## Run all tests, against real services
 	@exec $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: test-unit
@@ -29,11 +29,11 @@ test-unit: .venv/ready-test ## Run the tests that need no service
 	@exec $(BIN)/python -m pytest tests/unit
 
 .PHONY: test-integration
-test-integration: .venv/ready-test browser ## Run the tests of each module against its real service
+test-integration: .venv/ready-test browser tools ## Run the tests of each module against its real service
 	@exec $(BIN)/python -m pytest tests/integration
 
 .PHONY: test-acceptance
-test-acceptance: .venv/ready-test browser nginx ## Run the tests of all processes together
+test-acceptance: .venv/ready-test browser tools ## Run the tests of all processes together
 	@exec $(BIN)/python -m pytest tests/acceptance
 
 .PHONY: check
@@ -88,9 +88,9 @@ clean: ## Delete .venv, results and caches
 browser:
 	@$(BIN)/python -m deploy.local.browser
 
-.PHONY: nginx
-nginx:
-	@$(BIN)/python -m deploy.local.nginx
+.PHONY: tools
+tools:
+	@$(BIN)/python -m deploy.local.tools nginx promtool
 
 .venv/ready-%: pyproject.toml constraints.txt
 	@deploy/local/bootstrap.sh $*

@@ -13,11 +13,14 @@ from typing import Any
 
 from gunicorn import glogging
 
-from api.app import NEEDED, close
-from api.services import EXTENSION
+from api.services import EXTENSION, NEEDED
+from shared import meters
 from shared.process import begin
 
 _settings = begin("api", os.environ, *NEEDED)
+# The folder that all of gunicorn's workers count in; each begins to when it makes the app. Before
+# that nothing may import prometheus-client, as the app does: see `shared.meters`.
+meters.prepare()
 
 worker_class = "gthread"
 # Every slot may be waiting for a report; the other threads go on answering.
@@ -69,4 +72,7 @@ def worker_exit(server: Any, worker: Any) -> None:
     """Let go of the database and of Grafana; called in the worker as it ends."""
     del server
     if worker.app.callable is not None:
+        from api.app import close  # noqa: PLC0415 - see `meters.prepare` above
+
+        meters.leave()
         close(worker.app.callable)

@@ -18,7 +18,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from api.auth import public
 from api.blueprint import Blueprint
 from api.services import services
-from shared import backlog, db, mail_server, presence, tally, tasks
+from shared import backlog, db, mail_server, meters, presence, tally, tasks
 from shared.backlog import Amount, Line
 from shared.db import Connection
 from shared.presence import Process
@@ -37,7 +37,8 @@ def read_metrics() -> Response:
     """Return the metrics in Prometheus' text format."""
     registry = CollectorRegistry()
     registry.register(_FromDatabase())
-    return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+    text = generate_latest(registry) + meters.text()
+    return Response(text, content_type=CONTENT_TYPE_LATEST)
 
 
 class _FromDatabase:

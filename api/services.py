@@ -19,6 +19,8 @@ from shared.queue import Bell
 from shared.settings import Settings
 
 EXTENSION = "broadsheet"
+#: The settings without which no request could be answered.
+NEEDED = ("database_url", "redis_url", "grafana_url", "grafana_token")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

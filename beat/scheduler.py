@@ -9,7 +9,7 @@ import psycopg
 from celery.beat import Scheduler
 
 from beat.tick import LONGEST_SLEEP, Memory, run_tick
-from shared import db, log, presence, reports
+from shared import db, log, meters, presence, reports
 from shared.db import Connection, Pool
 from shared.errors import DatabaseAway
 from shared.presence import Presence
@@ -48,8 +48,10 @@ class ReportScheduler(Scheduler):  # type: ignore[misc]  # Celery has no annotat
         """Do one tick and wait; return 0, since the waiting is done."""
         try:
             pool = self._pool or self._open()
+            began = time.monotonic()
             seconds = run_tick(pool, Bell(self.app), self.settings, self._memory)
             self._ticked_at = time.time()
+            meters.observe("beat_tick_seconds", time.monotonic() - began)
             self._wait(seconds)
         except DatabaseAway as exc:
             logger.error("beat.database_away", error=exc.message)  # noqa: TRY400 - a traceback says nothing here
@@ -74,6 +76,8 @@ class ReportScheduler(Scheduler):  # type: ignore[misc]  # Celery has no annotat
         self._pool = db.open_pool(
             self.settings.database_url, max_size=2, application="broadsheet-beat"
         )
+        meters.begin()
+        meters.serve_if_wanted(self.settings)
         self._presence = Presence(
             self.settings.database_url,
             presence.this(presence.BEAT),

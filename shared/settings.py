@@ -95,6 +95,9 @@ class Settings:
     #: What a role of Grafana may do here: actions, or names of fixed roles; Admins may everything.
     editor_permissions: tuple[str, ...] = ()
     viewer_permissions: tuple[str, ...] = ()
+    #: Where workers and beat tell Prometheus of themselves; 0: nowhere. The API does so itself.
+    metrics_address: str = "127.0.0.1"
+    metrics_port: int = 0
     #: How long it is kept who did what.
     audit_days: int = 365
     #: Extra hosts that the page may load from (map tiles, images), comma separated.
@@ -472,6 +475,8 @@ _READERS: dict[str, Any] = {
     "identity_seconds": _at_least(0),
     "editor_permissions": _actions,
     "viewer_permissions": _actions,
+    "metrics_address": _text,
+    "metrics_port": _whole(0, 65_535),
     "audit_days": _whole(1, 36_500),
     "allowed_hosts": _list,
     "logo_hosts": _list,

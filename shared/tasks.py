@@ -54,6 +54,9 @@ class Claim:
     lane: str
     attempt: int
     owner: str
+    #: Whose it is; of a capture, which may be several reports', one of them.
+    org_id: int | None = None
+    report_id: int | None = None
     #: Seconds that this worker may go without renewing.
     lease: float = 0.0
 
@@ -141,7 +144,13 @@ UPDATE task
        lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
  WHERE id = %(id)s AND kind = %(kind)s
    AND lease_until IS NULL AND not_before <= statement_timestamp()
-RETURNING id AS task_id, kind, run_id, capture_id, delivery_id, lane, attempt, owner
+RETURNING id AS task_id, kind, run_id, capture_id, delivery_id, lane, attempt, owner,
+          coalesce((SELECT org_id FROM run WHERE run.id = task.run_id),
+                   (SELECT org_id FROM capture WHERE capture.id = task.capture_id)) AS org_id,
+          coalesce((SELECT report_id FROM run WHERE run.id = task.run_id),
+                   (SELECT min(report_id) FROM run_capture JOIN run ON run.id = run_capture.run_id
+                     WHERE run_capture.capture_id = task.capture_id
+                       AND run.state IN ('queued', 'rendering'))) AS report_id
 """
 
 

@@ -16,7 +16,7 @@ import celery
 from celery import signals
 from celery.concurrency import prefork
 
-from shared import db, log, mail_server, presence, process, queue
+from shared import db, log, mail_server, meters, presence, process, queue
 from shared.mail_place import MailPlace
 from shared.presence import Presence
 from shared.queue import Bell
@@ -100,12 +100,14 @@ class Hand:
     def be_there(self, queues: Sequence[str]) -> None:
         """Let others know of this child, and what it listens to."""
         here = presence.this(presence.WORKER, queues)
+        meters.begin()
         self._presence = Presence(self.settings.database_url, here)
         self._presence.start()
 
     def close(self) -> None:
         """End browser, mail connection and pool of this child."""
         if self._presence:
+            meters.leave()
             self._presence.close()
             self._presence = None
         if self._deps is None or self._pid != os.getpid():
@@ -127,6 +129,9 @@ def create_app(settings: Settings) -> celery.Celery:
 
     def note_queues(sender: Any, **_: Any) -> None:
         queues[:] = sender.app.amqp.queues.consume_from
+        # Before the children are made, so that theirs is the same folder.
+        meters.begin()
+        meters.serve_if_wanted(settings)
 
     def be_there(**_: Any) -> None:
         hand.be_there(queues)

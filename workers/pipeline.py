@@ -30,6 +30,7 @@ from shared import (
     log,
     logo_images,
     mail_server,
+    meters,
     queue,
     report_settings,
     runs,
@@ -102,9 +103,11 @@ def render(task_id: int, deps: Deps) -> None:
                 tasks.complete(conn, claim)
                 captures.failed(conn, claim.capture_id or 0, captures.UNWANTED)
                 return
-            runs.start(conn, list(sharing))
+            begun = runs.start(conn, list(sharing))
             captures.start(conn, capture.id, claim.attempt)
             branding = report_settings.get(conn, capture.org_id).body
+        for lane, lag in begun:
+            meters.observe("run_lag_seconds", lag, lane=lane)
         request = _request(capture.org_id, capture.spec, branding)
         try:
             with beating(deps.pool, claim) as in_vain:
@@ -120,6 +123,7 @@ def render(task_id: int, deps: Deps) -> None:
             raise Incomplete.because(captured.verdict)
         with db.transaction(deps.pool) as conn:
             rings = _store_capture(conn, claim, capture.id, captured)
+        _measure(captured)
         logger.info(
             "capture.done",
             dashboard=request.uid,
@@ -128,6 +132,17 @@ def render(task_id: int, deps: Deps) -> None:
             **captured.timings,
         )
         queue.announce(deps.pool, deps.bell, rings)
+
+
+def _measure(captured: Captured) -> None:
+    """Tell Prometheus how a capture went: its stages, panels and queries."""
+    meters.count("captures", complete=str(captured.verdict.complete).lower())
+    for stage, milliseconds in captured.timings.items():
+        meters.observe("capture_stage_seconds", milliseconds / 1000, stage=stage)
+    for panel in captured.verdict.panels:
+        meters.count("capture_panels", state=panel.state)
+    for query in captured.verdict.queries:
+        meters.observe("grafana_request_seconds", query.milliseconds / 1000, status=query.status)
 
 
 def _is_dropped(deps: Deps, claim: Claim, capture_id: int) -> bool:
@@ -682,6 +697,7 @@ def _finish_delivery(
             if time.monotonic() > until:
                 raise
             time.sleep(AGAIN)
+    meters.count("mails", outcome=state)
     logger.info("delivery.ended", state=state, code=code, cause=cause)
     if ended:
         logger.info("run.ended", state=ended)
@@ -731,6 +747,7 @@ def _refused(deps: Deps, claim: Claim, error: MailRefused) -> None:
             deliveries.lighten(conn, delivery.id, error.code, error.message)
         elif wait is not None:
             deliveries.retry(conn, delivery.id, error.code, error.message, counts=counts)
+            meters.count("mails", outcome="retry")
     if wait is None:
         _finish_delivery(deps, claim, "failed", error.code, error.message)
     elif lighter:
@@ -772,16 +789,20 @@ def _setback(claim: Claim, deps: Deps) -> Iterator[None]:
     of: dict[str, Any] = (
         {"capture_id": claim.capture_id} if claim.capture_id else {"run_id": claim.run_id}
     )
+    of |= {"org_id": claim.org_id, "report_id": claim.report_id}
     # A mail's attempts are counted by its delivery.
     of |= {"delivery_id": claim.delivery_id} if claim.delivery_id else {"attempt": claim.attempt}
+    began = time.monotonic()
     with log.bind(**of, task_id=claim.task_id):
         try:
             yield
+            meters.observe("task_seconds", time.monotonic() - began, kind=claim.kind)
         except LostLease:
             logger.warning("task.lost", kind=claim.kind)
         except DatabaseAway as exc:
             logger.error("task.left", kind=claim.kind, error=exc.message)  # noqa: TRY400 - the cause is outside, a traceback says nothing
         except Exception as exc:
+            meters.count("tasks_failed", kind=claim.kind)
             cause = exc.message if isinstance(exc, BroadsheetError) else f"Unexpected: {exc!r}"
             if not isinstance(exc, BroadsheetError):
                 logger.exception("task.broke", kind=claim.kind)

@@ -20,7 +20,7 @@ import httpx
 import pytest
 import trustme
 
-from deploy.local import nginx, processes, services
+from deploy.local import processes, services, tools
 from deploy.local.grafana.server import StandIn
 from tests.acceptance.harness import Service, eventually, serving
 
@@ -135,7 +135,7 @@ def proxy(
     )
     running = processes.start(
         "nginx",
-        [nginx.find(), "-p", folder, "-e", "stderr", "-c", folder / "nginx.conf"],
+        [tools.find(tools.NGINX), "-p", folder, "-e", "stderr", "-c", folder / "nginx.conf"],
         log=folder / "nginx.log",
         environ=os.environ,
     )

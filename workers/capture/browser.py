@@ -26,7 +26,7 @@ from playwright.async_api import Dialog, Page, Playwright, async_playwright
 from playwright.async_api import Error as PlaywrightError
 from psutil import Process
 
-from shared import log
+from shared import log, meters
 from shared.errors import (
     BroadsheetError,
     GrafanaAway,
@@ -284,7 +284,9 @@ class Browser:
     async def _tidy(self) -> None:
         """Keep the browser's memory in bounds: have it collect garbage, or be replaced."""
         most = self.settings.browser_memory_mb * 1024 * 1024
-        if memory.held(self._processes) < most * TIDY:
+        held = memory.held(self._processes)
+        meters.keep("browser_memory_bytes", held)
+        if held < most * TIDY:
             return
         for warm in list(self._warm.values()):
             try:
@@ -297,6 +299,7 @@ class Browser:
                 break
         used = memory.held(self._processes)
         self._is_full = used > most
+        meters.keep("browser_memory_bytes", used)
         logger.debug("browser.tidied", megabytes=used // 1024 // 1024, full=self._is_full)
 
     # -- life of the browser ---------------------------------------------------------------
@@ -367,6 +370,7 @@ class Browser:
         self._launched_at = time.monotonic()
         self._captures = 0
         self._is_full = False
+        meters.count("browser_launches")
         logger.info(
             "browser.launched",
             version=chromium.version,

@@ -96,6 +96,11 @@ def test_it_serves_logs_in_one_form_and_ends_when_told(server: Server, pool: db.
         broken = http.get("/api/reports/render/pdfs", params={"dashboards": "x"})
         assert broken.status_code == 503
         assert "Grafana does not answer" in broken.json()["message"]
+        measured = http.get("/metrics").text
+    # By gunicorn's workers, whichever of them is asked.
+    told = 'method="POST",route="/api/reports",status="200"'
+    assert f"broadsheet_api_request_seconds_count{{{told}}} 1.0" in measured
+    assert 'broadsheet_processes{role="api"}' in measured
     assert server.stop() == 0
     assert {"audit", "api.failed"} <= {line["event"] for line in server.lines}
     assert {line["process"] for line in server.lines} == {"api"}

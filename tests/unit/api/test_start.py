@@ -4,7 +4,7 @@ import runpy
 
 import pytest
 
-from api.app import NEEDED
+from api.services import NEEDED
 
 VARIABLES = {
     "BROADSHEET_DATABASE_URL": "postgresql://127.0.0.1/none",
