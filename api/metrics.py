@@ -78,6 +78,7 @@ def _collected(conn: Connection) -> Iterator[Metric]:
         "Until the next slot of any report; NaN where there is none.",
         math.nan if there.next_due is None else there.next_due,
     )
+    yield _gauge("documents_bytes", "What documents take of the database's disk.", there.stored)
     yield from _lines(there.lines)
     yield _family(
         "runs_not_sent_last_day",

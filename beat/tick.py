@@ -52,7 +52,7 @@ def run_tick(pool: Pool, bell: Bell, settings: Settings, memory: Memory) -> floa
     sweep.reap(pool, max_attempts=settings.max_attempts)
     sweep.give_up_overdue(pool)
     notices.tell_owners(pool, bell, memory.told, settings)
-    sweep.do_chores(pool, memory.chores, audit_days=settings.audit_days)
+    sweep.do_chores(pool, memory.chores, settings)
     if rush:
         return 0.0
     return FULL_SLEEP if full else seconds_to_next(pool)

@@ -98,6 +98,11 @@ class Settings:
     #: Where workers and beat tell Prometheus of themselves; 0: nowhere. The API does so itself.
     metrics_address: str = "127.0.0.1"
     metrics_port: int = 0
+    #: For how long documents and the history of runs are kept, 0: for ever; and how much of the
+    #: former, 0: any.
+    document_days: int = 90
+    run_days: int = 365
+    storage_mb: int = 0
     #: How long it is kept who did what.
     audit_days: int = 365
     #: Extra hosts that the page may load from (map tiles, images), comma separated.
@@ -477,6 +482,9 @@ _READERS: dict[str, Any] = {
     "viewer_permissions": _actions,
     "metrics_address": _text,
     "metrics_port": _whole(0, 65_535),
+    "document_days": _whole(0, 36_500),
+    "run_days": _whole(0, 36_500),
+    "storage_mb": _whole(0, 1_000_000_000),
     "audit_days": _whole(1, 36_500),
     "allowed_hosts": _list,
     "logo_hosts": _list,
@@ -569,6 +577,18 @@ def _cross_checks(values: Mapping[str, Any]) -> list[str]:
         faults.append(
             f"{PREFIX}SMTP_SECURITY: none would send {PREFIX}SMTP_PASSWORD over the network in "
             "clear; set it to starttls or tls."
+        )
+    if 0 < values["run_days"] < values["document_days"] or (
+        values["run_days"] and not values["document_days"]
+    ):
+        faults.append(
+            f"{PREFIX}RUN_DAYS: must not be less than {PREFIX}DOCUMENT_DAYS: with its run a "
+            "document goes, too."
+        )
+    if 0 < values["document_days"] < values["link_days"]:
+        faults.append(
+            f"{PREFIX}DOCUMENT_DAYS: must not be less than {PREFIX}LINK_DAYS, or the links of "
+            "mails lead nowhere."
         )
     if "@" not in values["smtp_from"]:
         faults.append(f"{PREFIX}SMTP_FROM: must be an e-mail address.")
