@@ -9,7 +9,7 @@ import psycopg
 from celery.beat import Scheduler
 
 from beat.tick import LONGEST_SLEEP, Memory, run_tick
-from shared import db, log, meters, presence, reports
+from shared import alive, db, log, meters, presence, reports
 from shared.db import Connection, Pool
 from shared.errors import DatabaseAway
 from shared.presence import Presence
@@ -46,6 +46,7 @@ class ReportScheduler(Scheduler):  # type: ignore[misc]  # Celery has no annotat
 
     def tick(self, *_: Any, **__: Any) -> float:
         """Do one tick and wait; return 0, since the waiting is done."""
+        alive.touch(self.settings)
         try:
             pool = self._pool or self._open()
             began = time.monotonic()

@@ -95,6 +95,8 @@ class Settings:
     #: What a role of Grafana may do here: actions, or names of fixed roles; Admins may everything.
     editor_permissions: tuple[str, ...] = ()
     viewer_permissions: tuple[str, ...] = ()
+    #: A file that a worker or beat touches every few seconds as long as its loop goes round.
+    alive_file: str = ""
     #: Where workers and beat tell Prometheus of themselves; 0: nowhere. The API does so itself.
     metrics_address: str = "127.0.0.1"
     metrics_port: int = 0
@@ -480,6 +482,7 @@ _READERS: dict[str, Any] = {
     "identity_seconds": _at_least(0),
     "editor_permissions": _actions,
     "viewer_permissions": _actions,
+    "alive_file": _text,
     "metrics_address": _text,
     "metrics_port": _whole(0, 65_535),
     "document_days": _whole(0, 36_500),

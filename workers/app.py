@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import celery
-from celery import signals
+from celery import bootsteps, signals
 from celery.concurrency import prefork
 
-from shared import db, log, mail_server, meters, presence, process, queue
+from shared import alive, db, log, mail_server, meters, presence, process, queue
 from shared.mail_place import MailPlace
 from shared.presence import Presence
 from shared.queue import Bell
@@ -119,11 +119,24 @@ class Hand:
         self._deps = self._browser = None
 
 
+class Alive(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no annotations
+    """Touches a file as long as the loop of the worker's main process goes round."""
+
+    requires = ("celery.worker.components:Timer",)
+
+    def start(self, worker: Any) -> None:
+        """Begin to."""
+        settings: Settings = worker.app.hand.settings
+        alive.touch(settings)
+        worker.timer.call_repeatedly(alive.EVERY, alive.touch, (settings,))
+
+
 def create_app(settings: Settings) -> celery.Celery:
     """Return the Celery app with our tasks and the hooks that open and close a child's tools."""
     app = queue.make_celery("broadsheet-workers", settings, include=["workers.tasks"])
     hand = Hand(settings, app)
     app.hand = hand
+    app.steps["worker"].add(Alive)
     #: What the worker listens to, known before its children begin.
     queues: list[str] = []
 
