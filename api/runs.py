@@ -18,10 +18,11 @@ from api.deliveries import mails_of_run
 from api.hrefs import here
 from api.services import services, transaction
 from api.times import shown
-from shared import captures, documents, reports, reruns, runs
+from shared import amiss, captures, documents, reports, reruns, runs
 from shared.captures import Capture
 from shared.db import Connection
 from shared.documents import Document
+from shared.forecast import rounded
 from shared.queue import announce
 from shared.runs import Run
 
@@ -235,7 +236,7 @@ def _summary(run: Run) -> dict[str, Any]:
         "kind": run.kind,
         "name": run.spec.name,
         "state": run.state,
-        "cause": run.cause,
+        "cause": run.cause or _waits(run),
         "complete": run.complete,
         "scheduledFor": shown(run.scheduled_for),
         "notBefore": shown(_waits_until(run)),
@@ -258,6 +259,16 @@ def _waits_until(run: Run) -> dt.datetime | None:
     # Of one that may begin at once the two are the same moment, but for what storing it takes.
     spread = run.not_before - run.created_at > dt.timedelta(seconds=1)
     return run.not_before if spread and run.state == "queued" else None
+
+
+def _waits(run: Run) -> str | None:
+    """Say of a run that nobody has begun for a while that it waits; `None` of any other."""
+    if run.state != "queued":
+        return None
+    waited = (services().clock() - run.not_before).total_seconds()
+    if waited < amiss.LATE:
+        return None
+    return f"No worker has begun it for {rounded(waited)}: do they hang, or are there too few?"
 
 
 def _rendering(run: Run) -> int | None:

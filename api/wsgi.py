@@ -14,7 +14,7 @@ from flask import Flask
 from api.app import create_app
 from api.services import NEEDED
 from api.waiter import Waiter
-from shared import db, meters, presence
+from shared import amiss, db, meters, presence
 from shared.grafana import Grafana
 from shared.presence import Presence
 from shared.process import begin
@@ -32,7 +32,9 @@ def make_application(environ: Mapping[str, str]) -> Flask:
     meters.begin()
     waiter = Waiter(settings.database_url, slots=settings.wait_slots)
     waiter.start()
-    Presence(settings.database_url, presence.this(presence.API)).start()
+    # Whatever else hangs: somebody has to say that no beat is there.
+    here = presence.this(presence.API)
+    Presence(settings.database_url, here, look=amiss.Watch().look).start()
     return create_app(
         settings,
         pool=db.open_pool(settings.database_url, max_size=POOL_SIZE, application="broadsheet-api"),

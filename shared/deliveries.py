@@ -201,6 +201,17 @@ def settle_run(conn: Connection, run_id: int) -> str | None:
     return ended[0]
 
 
+def tell_amiss(conn: Connection, run_id: int) -> None:
+    """Have a run that goes on tell whom it has failed already; to be called like `settle_run`."""
+    conn.execute(
+        "UPDATE run SET cause = (SELECT string_agg(recipient || ': ' || cause, '; ' ORDER BY id) "
+        "FROM (SELECT id, recipient, cause FROM delivery WHERE run_id = %(id)s "
+        "AND state IN ('failed', 'unknown') ORDER BY id LIMIT 20) AS amiss) "
+        "WHERE id = %(id)s AND state = 'delivering'",
+        {"id": run_id},
+    )
+
+
 def outcome(conn: Connection, run_id: int) -> tuple[str, str | None] | None:
     """Return how a run ends by its deliveries, and the cause; None: some have not ended.
 

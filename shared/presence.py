@@ -103,6 +103,8 @@ def forget(conn: Connection) -> None:
 class Presence:
     """Keeps the row of one process fresh, in a thread; each time over a connection of its own.
 
+    `look` is called each time as well, in a transaction of its own.
+
     An open connection must not be there when a pool forks, and one every ten seconds costs less
     than one that is kept by each of very many processes.
     """
@@ -113,11 +115,13 @@ class Presence:
         process: Process,
         *,
         detail: Callable[[], Mapping[str, Any]] = dict,
+        look: Callable[[Connection], None] | None = None,
         every: float = EVERY,
     ) -> None:
         self._url = database_url
         self._process = process
         self._detail = detail
+        self._look = look
         self._every = every
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="presence", daemon=True)
@@ -136,6 +140,8 @@ class Presence:
         while True:
             told = replace(self._process, detail=dict(self._detail()))
             self._do(partial(renew, process=told))
+            if self._look:
+                self._do(self._look)
             if self._ended.wait(self._every):
                 return
 

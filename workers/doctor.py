@@ -7,13 +7,14 @@ who reads it before anything else is known to work.
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import psycopg
 from kombu.exceptions import OperationalError
 
-from shared import db, log, mail_server, migrate
+from shared import amiss, backlog, db, log, mail_server, migrate, presence
 from shared.errors import BroadsheetError, DatabaseAway, Permanent, QueueAway
 from shared.grafana import Grafana
 from shared.queue import make_celery
@@ -64,6 +65,7 @@ def examine(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]
         "token": lambda: _token(hasty),
         "mail server": lambda: _mail(hasty),
         "browser": lambda: _browser(hasty, environ),
+        "processes": lambda: _processes(hasty),
     }
     for part, look in parts.items():
         try:
@@ -162,3 +164,25 @@ def _browser(settings: Settings, environ: Mapping[str, str]) -> str:
         raise Amiss(f"{program.version} ({program.path}) prints something that is no PDF.")
     advice = fontconfig.advice(fontconfig.languages(environ))
     return f"{program.version} starts and prints, from {program.path}. {advice}".strip()
+
+
+def _processes(settings: Settings) -> str:
+    """Say who is there; nobody is no fault unless something waits for them."""
+    settings.require("database_url")
+    with (
+        db.connect(settings.database_url, application="broadsheet-doctor") as conn,
+        db.translated(),
+    ):
+        there, processes = backlog.read(conn), presence.find(conn)
+        found = amiss.find(there, processes, mail_server.find(conn))
+    live = [process for process in processes if process.is_there]
+    roles = Counter(process.role for process in live)
+    slots = Counter(queue for process in live for queue in process.queues)
+    told = (
+        f"{roles['api']} API, {roles['beat']} beat; slots: {slots['render']} for captures, "
+        f"{slots['deliver']} for mails."
+    )
+    waits = there.due.number or any(line.state == "waiting" for line in there.lines)
+    if found and waits:
+        raise Amiss(f"{' '.join(found)} ({told})")
+    return told

@@ -698,7 +698,9 @@ def _finish_delivery(
                 raise
             time.sleep(AGAIN)
     meters.count("mails", outcome=state)
-    logger.info("delivery.ended", state=state, code=code, cause=cause)
+    # Its run may go on for a day with other recipients, and this one has got nothing.
+    note = logger.info if state == deliveries.SENT else logger.error
+    note("delivery.ended", state=state, code=code, cause=cause)
     if ended:
         logger.info("run.ended", state=ended)
 
@@ -716,6 +718,8 @@ def _end_delivery(
             tasks.complete(conn, claim)
             deliveries.finish(conn, claim.delivery_id or 0, state, code, cause)
             ended = deliveries.settle_run(conn, run_id)
+            if ended is None and state != deliveries.SENT:
+                deliveries.tell_amiss(conn, run_id)
     return ended
 
 

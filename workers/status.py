@@ -8,18 +8,15 @@ from collections.abc import Sequence
 
 import click
 
-from shared import backlog, db, mail_server, presence, reports, runs
+from shared import amiss, backlog, db, mail_server, presence, reports, runs
 from shared.backlog import Backlog
 from shared.db import Connection
 from shared.forecast import rounded
 from shared.presence import Process
-from shared.queue import QUEUES
 from workers.terminal import database, read_settings, table
 
 #: Rows of what is due next, and of what failed last.
 NEXT, LAST = 5, 5
-#: Something that waits for longer is marked.
-LATE = 60.0
 
 
 @click.command("status")
@@ -37,21 +34,21 @@ def show_status(every: float, *, watch: bool) -> None:
     while True:
         with database(settings) as conn:
             there, processes = backlog.read(conn), presence.find(conn)
-            amiss = _amiss(conn, there, processes)
+            found = amiss.find(there, processes, mail_server.find(conn))
             if watch:
                 click.clear()
-            _show(conn, there, processes, amiss)
+            _show(conn, there, processes, found)
         if not watch:
-            raise SystemExit(1 if amiss else 0)
+            raise SystemExit(1 if found else 0)
         time.sleep(every)
 
 
 def _show(
-    conn: Connection, there: Backlog, processes: Sequence[Process], amiss: Sequence[str]
+    conn: Connection, there: Backlog, processes: Sequence[Process], found: Sequence[str]
 ) -> None:
     click.echo(f"{db.clock(conn):%Y-%m-%d %H:%M:%S} UTC")
-    for sentence in amiss or ("Nothing is amiss.",):
-        click.echo(f"{'!' if amiss else ' '} {sentence}")
+    for sentence in found or ("Nothing is amiss.",):
+        click.echo(f"{'!' if found else ' '} {sentence}")
     click.echo()
     _lanes(there)
     click.echo()
@@ -59,39 +56,6 @@ def _show(
     click.echo()
     _next(conn, there)
     _last(conn)
-
-
-def _amiss(conn: Connection, there: Backlog, processes: Sequence[Process]) -> list[str]:
-    live = [process for process in processes if process.is_there]
-    found = []
-    if not any(process.role == presence.BEAT for process in live):
-        found.append("No beat is there: nothing that is due begins.")
-    if there.due.oldest > LATE:
-        found.append(
-            f"A report is due since {rounded(there.due.oldest)} and no beat has claimed it."
-        )
-    heard = {queue for process in live for queue in process.queues}
-    found += [
-        f"No worker listens to the queue {queue}." for queue in sorted(set(QUEUES.values()) - heard)
-    ]
-    found += [
-        f"A task to {line.kind} ({line.lane}) waits since {rounded(line.oldest)}: too few workers?"
-        for line in there.lines
-        if line.state == "waiting" and line.oldest > LATE
-    ]
-    if there.expired:
-        found.append(f"{there.expired} tasks are of workers that are gone.")
-    found += [
-        f"The mail server {server.name} is away: {server.cause}"
-        for server in mail_server.find(conn)
-        if not server.sound
-    ]
-    if there.unknown:
-        found.append(
-            f"Of {there.unknown} mails nobody knows whether they arrived: "
-            "`broadsheet deliveries`, `broadsheet resolve`."
-        )
-    return found
 
 
 def _lanes(there: Backlog) -> None:

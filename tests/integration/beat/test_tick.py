@@ -331,11 +331,19 @@ def test_a_broker_that_starts_is_no_news_but_one_that_lost_messages_is(
 
 def test_a_clock_that_jumped_claims_nothing(pool: db.Pool, make: Make) -> None:
     memory = Memory()
-    here = dt.datetime.now(dt.UTC)
-    assert tick.clocks_agree(pool, here - dt.timedelta(seconds=5), memory)
-    assert not tick.clocks_agree(pool, here - dt.timedelta(seconds=40), memory)
-    assert not tick.clocks_agree(pool, here + dt.timedelta(seconds=40), memory)
-    assert tick.clocks_agree(pool, here, memory)
+
+    def off(seconds: float) -> Callable[[], dt.datetime]:
+        return lambda: tick.now() + dt.timedelta(seconds=seconds)
+
+    assert tick.clocks_agree(pool, off(-5), memory)
+    assert not tick.clocks_agree(pool, off(-40), memory)
+    assert not tick.clocks_agree(pool, off(40), memory)
+    assert tick.clocks_agree(pool, off(0), memory)
+
+
+def test_a_database_that_hung_while_it_was_asked_has_no_other_clock(pool: db.Pool) -> None:
+    asked = iter([tick.now() - dt.timedelta(minutes=5), tick.now() + dt.timedelta(seconds=1)])
+    assert tick.clocks_agree(pool, lambda: next(asked), Memory())
 
 
 def test_slots_of_another_tzdata_are_computed_anew_and_due_ones_stay(

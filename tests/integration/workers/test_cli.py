@@ -39,6 +39,8 @@ Done = subprocess.CompletedProcess[str]
 Command = Callable[..., Done]
 
 HOUR = dt.timedelta(hours=1)
+#: What the doctor looks at.
+PARTS = ["database", "broker", "Grafana", "token", "mail server", "browser", "processes"]
 
 #: What the console script `broadsheet` of an installation does.
 SCRIPT = "import sys; from workers.cli import main; main(prog_name='broadsheet')"
@@ -211,7 +213,7 @@ def test_the_doctor_finds_a_sound_installation_sound(
         )
     assert done.returncode == 0, done.stdout
     found = lines_of(done)
-    assert list(found) == ["database", "broker", "Grafana", "token", "mail server", "browser"]
+    assert list(found) == PARTS
     assert {state for state, _ in found.values()} == {"OK"}
     assert grafana.version in found["Grafana"][1]
     assert "Main Org." in found["token"][1]
@@ -239,7 +241,7 @@ def test_the_doctor_looks_at_everything_even_when_nothing_works(broadsheet: Comm
 def test_a_part_that_breaks_the_look_at_it_does_not_hide_the_rest(broadsheet: Command) -> None:
     # A host name that no resolver can encode: what the client raises is no error of ours.
     found = lines_of(broadsheet("doctor", GRAFANA_URL="http://" + "x" * 70, GRAFANA_TOKEN="t"))
-    assert list(found) == ["database", "broker", "Grafana", "token", "mail server", "browser"]
+    assert list(found) == PARTS
     assert found["Grafana"][0] == "FAULT"
     assert (found["database"][0], found["browser"][0]) == ("OK", "OK")
 
@@ -542,9 +544,9 @@ def test_the_status_says_what_is_amiss_and_what_to_do(
     done = broadsheet("status")
     assert done.returncode == 1
     for words in (
-        "! No beat is there: nothing that is due begins.",
-        "! No worker listens to the queue deliver.",
-        "! No worker listens to the queue render.",
+        "! No beat is there: nothing that is due begins. Start one.",
+        "! No worker listens to the queue deliver. Start one with -Q deliver.",
+        "! No worker listens to the queue render. Start one with -Q render.",
         "! Of 1 mails nobody knows whether they arrived: `broadsheet deliveries`",
         "Nothing is scheduled.",
         "Weekly figures",
