@@ -22,7 +22,7 @@ up: .venv/ready-local browser ## Run Broadsheet on this machine until Ctrl-C
 
 .PHONY: test
 test: .venv/ready-test browser tools ## Run all tests, against real services
-	@exec $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	@exec $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: test-unit
 test-unit: .venv/ready-test ## Run the tests that need no service
