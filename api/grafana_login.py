@@ -22,7 +22,7 @@ from werkzeug.exceptions import Forbidden, ServiceUnavailable
 from api.identity import Identity, by_role, unauthorized, wanted_org
 from shared import log, permissions
 from shared.errors import GrafanaAway, Permanent
-from shared.grafana import CallerUnknown, Credentials, Grafana, OrgHidden, User
+from shared.grafana import CallerUnknown, Credentials, Grafana, GrafanaSilent, OrgHidden, User
 from shared.permissions import ADMIN, RENDER, VIEWER, Permissions
 from shared.settings import Settings
 
@@ -96,7 +96,8 @@ class GrafanaLogin:
         try:
             self._check_sound()
             return self._ask(credentials)
-        except GrafanaAway:
+        except GrafanaSilent:
+            # Only then: an odd answer may be to this caller's credentials alone.
             self._away_until = time.monotonic() + AWAY_FOR
             raise
         finally:

@@ -42,6 +42,10 @@ class CallerUnknown(Permanent):
     """Grafana does not know the caller."""
 
 
+class GrafanaSilent(GrafanaAway):
+    """Grafana does not answer at all; check BROADSHEET_GRAFANA_URL and that Grafana is up."""
+
+
 class OrgHidden(Permanent):
     """The service account may not read which organisation it is of (orgs:read): give it Viewer."""
 
@@ -325,10 +329,12 @@ class Grafana:
             answer = self._http.get(path, headers={**self._headers, "Accept": accept})
         except httpx.HTTPError as exc:
             reason = str(exc) or type(exc).__name__
-            raise GrafanaAway(
+            raise GrafanaSilent(
                 f"Grafana does not answer at {self.url}: {reason}. Check BROADSHEET_GRAFANA_URL."
             ) from exc
-        if self._is_caller and answer.status_code == httpx.codes.UNAUTHORIZED:
+        # To a forged or deleted token Grafana 9.4 says 500 and the same words.
+        refused = answer.is_server_error and "api key" in _message(answer).lower()
+        if self._is_caller and (refused or answer.status_code == httpx.codes.UNAUTHORIZED):
             raise CallerUnknown(_message(answer) or "Unauthorized")
         if not redirects:
             check_redirect(answer, self.url)

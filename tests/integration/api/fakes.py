@@ -13,8 +13,8 @@ from typing import Any
 
 from flask.testing import FlaskClient
 
-from shared.errors import DashboardForbidden, DashboardNotFound, GrafanaAway, SettingsError
-from shared.grafana import CallerUnknown, Credentials, Dashboard, User
+from shared.errors import DashboardForbidden, DashboardNotFound, SettingsError
+from shared.grafana import CallerUnknown, Credentials, Dashboard, GrafanaSilent, User
 
 NOW = dt.datetime(2026, 3, 4, 10, 30, tzinfo=dt.UTC)
 
@@ -77,7 +77,7 @@ class FakeCaller:
     def _person(self) -> Person:
         self.grafana.asked.append("who")
         if self.grafana.away:
-            raise GrafanaAway
+            raise GrafanaSilent
         person = self.grafana.people.get(self.credentials.authorization)
         if person is None:
             raise CallerUnknown("invalid username or password")

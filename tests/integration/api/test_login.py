@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
-from flask import Flask
+from flask import Flask, Request
+from werkzeug.exceptions import Unauthorized
+from werkzeug.test import EnvironBuilder
 
 from api.app import create_app
-from api.grafana_login import who_is
+from api.grafana_login import GrafanaLogin, who_is
 from api.identity import by_role
 from deploy.local.grafana.server import StandIn
 from shared.errors import GrafanaAway
@@ -413,3 +415,23 @@ def test_nobody_makes_a_token_that_renders_what_he_may_not_see(
     own = {"name": "x", "permissions": {"reports.tokens:write": []}}
     made = cy("POST", "/api/reports/tokens", own)[1]["key"]
     assert caller(made)("GET", "/api/reports/render/csvs?dashboards=x")[0] == 403
+
+
+def test_a_token_that_grafana_answers_500_to_is_unknown_and_keeps_nobody_else_out(
+    real: tuple[StandIn, Grafana],
+) -> None:
+    """As 9.4 does for the token of a deleted account, and for one that somebody made up."""
+    running, client = real
+    login = GrafanaLogin(Settings(identity_seconds=30), client)
+    running.faults.answer("/api/user", 500, body={"message": "invalid API key"})
+    with pytest.raises(CallerUnknown):
+        client.as_caller(Credentials(authorization="Bearer eyJrIjoiYSJ9")).user()
+    # Nor does an odd answer to one.
+    running.faults.answer("/api/user", 500, body={"message": "oops"}, times=1)
+    for shown, name in ((basic("x", "y"), None), (basic("vera", "vera"), "vera")):
+        asked = Request(EnvironBuilder(headers={"Authorization": shown}).get_environ())
+        if name is None:
+            with pytest.raises((GrafanaAway, Unauthorized)):
+                login.identity(asked)
+        else:
+            assert login.identity(asked).name == name
