@@ -90,7 +90,7 @@ browser:
 
 .PHONY: tools
 tools:
-	@$(BIN)/python -m deploy.local.tools nginx promtool
+	@$(BIN)/python -m deploy.local.tools nginx promtool pgbouncer
 
 .venv/ready-%: pyproject.toml constraints.txt
 	@deploy/local/bootstrap.sh $*

@@ -30,14 +30,19 @@ def make_application(environ: Mapping[str, str]) -> Flask:
     """Return the app with its real services; end the process when a setting is wrong."""
     settings = begin("api", environ, *NEEDED)
     meters.begin()
-    waiter = Waiter(settings.database_url, slots=settings.wait_slots)
+    waiter = Waiter(settings.session_url, slots=settings.wait_slots)
     waiter.start()
     # Whatever else hangs: somebody has to say that no beat is there.
     here = presence.this(presence.API)
-    Presence(settings.database_url, here, look=amiss.Watch().look).start()
+    Presence(settings.session_url, here, look=amiss.Watch().look).start()
     return create_app(
         settings,
-        pool=db.open_pool(settings.database_url, max_size=POOL_SIZE, application="broadsheet-api"),
+        pool=db.open_pool(
+            settings.database_url,
+            pooled=settings.is_pooled,
+            max_size=POOL_SIZE,
+            application="broadsheet-api",
+        ),
         bell=Bell(make_celery("broadsheet-api", settings)),
         grafana=Grafana.from_settings(
             settings, timeout=min(settings.grafana_timeout, GRAFANA_TIMEOUT)

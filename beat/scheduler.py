@@ -75,12 +75,15 @@ class ReportScheduler(Scheduler):  # type: ignore[misc]  # Celery has no annotat
 
     def _open(self) -> Pool:
         self._pool = db.open_pool(
-            self.settings.database_url, max_size=2, application="broadsheet-beat"
+            self.settings.database_url,
+            pooled=self.settings.is_pooled,
+            max_size=2,
+            application="broadsheet-beat",
         )
         meters.begin()
         meters.serve_if_wanted(self.settings)
         self._presence = Presence(
-            self.settings.database_url,
+            self.settings.session_url,
             presence.this(presence.BEAT),
             detail=lambda: {"ticked_at": self._ticked_at},
         )
@@ -92,7 +95,7 @@ class ReportScheduler(Scheduler):  # type: ignore[misc]  # Celery has no annotat
         try:
             if self._listener is None or self._listener.closed:
                 self._listener = db.connect(
-                    self.settings.database_url, autocommit=True, application="broadsheet-beat"
+                    self.settings.session_url, autocommit=True, application="broadsheet-beat"
                 )
                 self._listener.execute(f"LISTEN {reports.CHANGED}")
             for _ in self._listener.notifies(timeout=seconds, stop_after=1):

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
-from psycopg import errors
+from psycopg import errors, sql
 from psycopg.rows import DictRow, TupleRow, dict_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
@@ -28,10 +28,13 @@ CONNECT: dict[str, Any] = {
     # Keepalives pause while something sent is not acknowledged; this, in milliseconds, does not.
     "tcp_user_timeout": 25_000,
 }
-SESSION = (
-    "-c lock_timeout=5s -c statement_timeout=30s -c idle_in_transaction_session_timeout=60s "
-    "-c timezone=UTC"
-)
+LIMITS = {
+    "lock_timeout": "5s",
+    "statement_timeout": "30s",
+    "idle_in_transaction_session_timeout": "1min",
+    "TimeZone": "UTC",
+}
+SESSION = " ".join(f"-c {name}={value}" for name, value in LIMITS.items())
 
 
 def connect(url: str, *, autocommit: bool = False, application: str = "broadsheet") -> Connection:
@@ -58,15 +61,20 @@ async def connect_async(url: str, *, application: str) -> AsyncConnection:
         )
 
 
-def open_pool(url: str, *, max_size: int, application: str) -> Pool:
-    """Open a pool that fills in the background; a missing database shows at the first use."""
+def open_pool(url: str, *, max_size: int, application: str, pooled: bool = False) -> Pool:
+    """Open a pool that fills in the background; a missing database shows at the first use.
+
+    `pooled`: a pooler such as pgbouncer stands between, and each transaction may get another
+    session. Then nothing is prepared, and the limits come from the database: see `keep_limits`.
+    """
+    between: dict[str, Any] = {"prepare_threshold": None} if pooled else {"options": SESSION}
     pool = ConnectionPool(
         url,
         connection_class=Connection,
         kwargs={
             "row_factory": dict_row,
-            "options": SESSION,
             "application_name": application,
+            **between,
             **CONNECT,
         },
         min_size=1,
@@ -74,26 +82,50 @@ def open_pool(url: str, *, max_size: int, application: str) -> Pool:
         timeout=5,
         max_idle=300,
         check=ConnectionPool.check_connection,
-        configure=_check_sight,
+        configure=_check_session,
         open=False,
     )
     pool.open(wait=False)
     return pool
 
 
-def _check_sight(conn: Connection) -> None:
-    """Refuse a login from which row-level security hides rows: it would do nothing, silently.
+def keep_limits(conn: Connection) -> None:
+    """Let every session of this login have the limits, whoever opens it: a pooler tells it none.
 
-    That is one to whom the tables do not belong. Raises `OperationalError`, so that the database
-    counts as away.
+    Sessions that are open already keep what they have.
     """
-    row = conn.execute(
-        "SELECT coalesce(row_security_active(to_regclass('report')), false) AS hidden"
-    ).fetchone()
+    row = conn.execute("SELECT current_database() AS name").fetchone()
+    assert row is not None  # noqa: S101 - a SELECT of a function always gives a row
+    for name, value in LIMITS.items():
+        conn.execute(
+            sql.SQL("ALTER ROLE CURRENT_USER IN DATABASE {} SET {} = {}").format(
+                sql.Identifier(row["name"]), sql.Identifier(name), sql.Literal(value)
+            )
+        )
+
+
+SESSION_FACTS = """
+SELECT coalesce(row_security_active(to_regclass('report')), false) AS hidden,
+       array(SELECT name || '=' || current_setting(name) FROM unnest(%s::text[]) AS name) AS limits
+"""
+
+
+def _check_session(conn: Connection) -> None:
+    """Refuse a session that would do harm in silence.
+
+    That is one from which row-level security hides rows, since the tables do not belong to its
+    login, and one behind a pooler that waits for ever. Raises `OperationalError`, so that the
+    database counts as away.
+    """
+    row = conn.execute(SESSION_FACTS, [list(LIMITS)]).fetchone()
     conn.rollback()
-    if row and row["hidden"]:
+    assert row is not None  # noqa: S101 - a SELECT of functions always gives a row
+    if row["hidden"]:
         logger.error("database.rows_hidden", advice=HIDDEN)
         raise psycopg.OperationalError(HIDDEN)
+    if lacking := {f"{name}={value}" for name, value in LIMITS.items()} - set(row["limits"]):
+        logger.error("database.limits_missing", lacking=sorted(lacking), advice=UNLIMITED)
+        raise psycopg.OperationalError(UNLIMITED)
 
 
 @contextmanager
@@ -109,6 +141,12 @@ def transaction(pool: Pool) -> Iterator[Connection]:
 HIDDEN = (
     "The tables belong to another user of the database than the one in BROADSHEET_DATABASE_URL, "
     "so their rows are hidden from it. Use the user that ran `broadsheet migrate`."
+)
+
+UNLIMITED = (
+    "Behind the pooler of BROADSHEET_DATABASE_URL, sessions lack our time limits. Run `broadsheet "
+    "migrate` with BROADSHEET_DATABASE_SESSION_URL set, then let the pooler open new ones "
+    "(RECONNECT)."
 )
 
 logger = log.get(__name__)

@@ -70,6 +70,8 @@ class Settings:
     """
 
     database_url: str = dataclasses.field(default="", repr=False)
+    #: The same database without a pooler between; empty: `database_url` has none.
+    database_session_url: str = dataclasses.field(default="", repr=False)
     redis_url: str = dataclasses.field(default="", repr=False)
     grafana_url: str = ""
     grafana_token: str = dataclasses.field(default="", repr=False)
@@ -179,6 +181,16 @@ class Settings:
         if missing:
             raise SettingsError("\n".join(missing))
         return self
+
+    @property
+    def is_pooled(self) -> bool:
+        """Whether a pooler may give each transaction of `database_url` another session."""
+        return bool(self.database_session_url)
+
+    @property
+    def session_url(self) -> str:
+        """Where a session stays one: for listening, and for locks that outlive a transaction."""
+        return self.database_session_url or self.database_url
 
     @property
     def org_ids(self) -> tuple[int, ...]:
@@ -467,6 +479,7 @@ def _choice(*choices: str) -> Any:
 
 _READERS: dict[str, Any] = {
     "database_url": _text,
+    "database_session_url": _text,
     "redis_url": _text,
     "grafana_url": _url,
     "grafana_token": _text,
@@ -549,9 +562,17 @@ def _is_loopback(host: str) -> bool:
 
 def _cross_checks(values: Mapping[str, Any]) -> list[str]:
     faults = []
-    database, broker = values["database_url"], values["redis_url"]
-    if database and not database.startswith(("postgresql://", "postgres://")):
-        faults.append(f"{PREFIX}DATABASE_URL: must start with postgresql://.")
+    broker = values["redis_url"]
+    faults += [
+        f"{PREFIX}{name.upper()}: must start with postgresql://."
+        for name in ("database_url", "database_session_url")
+        if values[name] and not values[name].startswith(("postgresql://", "postgres://"))
+    ]
+    if values["database_session_url"] and not values["database_url"]:
+        faults.append(
+            f"{PREFIX}DATABASE_SESSION_URL: goes with {PREFIX}DATABASE_URL, which is missing; "
+            "without a pooler, set the latter only."
+        )
     if broker and not _is_broker(broker):
         faults.append(
             f"{PREFIX}REDIS_URL: must be an address such as redis://host:6379/0 (or rediss://…), "

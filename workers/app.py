@@ -52,7 +52,10 @@ class Hand:
                 settings=self.settings,
                 # The task itself and the thread that renews its lease.
                 pool=db.open_pool(
-                    self.settings.database_url, max_size=3, application="broadsheet-worker"
+                    self.settings.database_url,
+                    pooled=self.settings.is_pooled,
+                    max_size=3,
+                    application="broadsheet-worker",
                 ),
                 bell=Bell(self.app),
                 render=self.capture,
@@ -82,7 +85,7 @@ class Hand:
         if not self.settings.grafana_queries:
             return None
         return Semaphore(
-            self.settings.database_url,
+            self.settings.session_url,
             name=self.settings.grafana_url,
             limit=self.settings.grafana_queries,
         )
@@ -92,7 +95,7 @@ class Hand:
         if not self.settings.smtp_connections:
             return None
         return MailPlace(
-            self.settings.database_url,
+            self.settings.session_url,
             name=mail_server.name_of(self.settings),
             limit=self.settings.smtp_connections,
         )
@@ -101,7 +104,7 @@ class Hand:
         """Let others know of this child, and what it listens to."""
         here = presence.this(presence.WORKER, queues)
         meters.begin()
-        self._presence = Presence(self.settings.database_url, here)
+        self._presence = Presence(self.settings.session_url, here)
         self._presence.start()
 
     def close(self) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import click
 
 from shared import audit, deliveries, permissions, resolutions, runs, tokens
+from shared.db import keep_limits
 from shared.migrate import migrate as apply_migrations
 from shared.schedule import find_zone
 from workers import outlook, repair, status
@@ -44,7 +45,10 @@ def main() -> None:
 def migrate() -> None:
     """Bring the database's schema up to date. Safe to run again, and from several machines."""
     settings = read_settings("database_url")
-    applied = apply_migrations(settings.database_url)
+    applied = apply_migrations(settings.session_url)
+    if settings.is_pooled:
+        with database(settings) as conn:
+            keep_limits(conn)
     for name in applied:
         click.echo(f"applied {name}")
     if not applied:

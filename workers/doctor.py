@@ -80,7 +80,7 @@ def examine(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]
 
 def _database(settings: Settings) -> str:
     settings.require("database_url")
-    pending = migrate.pending(settings.database_url)
+    pending = migrate.pending(settings.session_url)
     if pending:
         raise Amiss(f"It answers, but lacks {', '.join(pending)}. Run: broadsheet migrate")
     return "It answers, and its schema is up to date."
@@ -129,7 +129,7 @@ def _mail(settings: Settings) -> str:
 def _kept_waiting(settings: Settings) -> str:
     """Say what the mailers think of the server, as far as the database tells."""
     try:
-        with db.connect(settings.database_url, application="broadsheet-doctor") as conn:
+        with db.connect(settings.session_url, application="broadsheet-doctor") as conn:
             return mail_server.get(conn, mail_server.name_of(settings)).told(db.clock(conn))
     except (DatabaseAway, psycopg.Error):
         # That is another finding.
@@ -170,7 +170,7 @@ def _processes(settings: Settings) -> str:
     """Say who is there; nobody is no fault unless something waits for them."""
     settings.require("database_url")
     with (
-        db.connect(settings.database_url, application="broadsheet-doctor") as conn,
+        db.connect(settings.session_url, application="broadsheet-doctor") as conn,
         db.translated(),
     ):
         there, processes = backlog.read(conn), presence.find(conn)

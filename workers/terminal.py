@@ -69,7 +69,7 @@ def read_settings(*needs: str) -> Settings:
 
 def database(settings: Settings) -> db.Connection:
     """Open the database, of every organisation. Raises `DatabaseAway`."""
-    return db.connect(settings.database_url, application="broadsheet-cli")
+    return db.connect(settings.session_url, application="broadsheet-cli")
 
 
 def actor() -> Actor:

@@ -1,4 +1,4 @@
-"""`python -m deploy.local.tools nginx promtool`: see that there is what the tests of `deploy` need.
+"""`python -m deploy.local.tools NAME …`: see that there is what the tests of `deploy` need.
 
 One that is installed is used as it is. Else the distribution's package is fetched and unpacked
 into .venv, which needs no rights and, unlike installing it, starts no server on this machine.
@@ -6,6 +6,7 @@ into .venv, which needs no rights and, unlike installing it, starts no server on
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -27,11 +28,20 @@ class Tool:
     inside: str
     version: str
     purpose: str
+    #: Packages of libraries that a machine may lack; they are unpacked beside it.
+    libraries: tuple[str, ...] = ()
 
     @property
     def unpacked(self) -> Path:
         """Where its package is unpacked."""
         return Path(sys.prefix) / self.name
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The environment to run it in, where its libraries are found."""
+        folders = sorted({str(path.parent) for path in self.unpacked.glob("usr/lib/**/*.so.*")})
+        path = ":".join([*folders, os.environ.get("LD_LIBRARY_PATH", "")]).strip(":")
+        return {**os.environ, **({"LD_LIBRARY_PATH": path} if path else {})}
 
 
 #: In one package or another by the release of Debian or Ubuntu.
@@ -49,7 +59,15 @@ PROMTOOL = Tool(
     version="--version",
     purpose="The tests of the alert rules",
 )
-TOOLS = {tool.name: tool for tool in (NGINX, PROMTOOL)}
+PGBOUNCER = Tool(
+    name="pgbouncer",
+    packages=("pgbouncer",),
+    inside="usr/sbin/pgbouncer",
+    version="--version",
+    purpose="The tests of connection pooling",
+    libraries=("libc-ares2", "libevent-2.1-7"),
+)
+TOOLS = {tool.name: tool for tool in (NGINX, PROMTOOL, PGBOUNCER)}
 
 
 class ToolMissing(Exception):
@@ -66,6 +84,8 @@ def main(names: list[str]) -> int:
             for package in tool.packages:
                 if _unpack(tool, package):
                     break
+            for library in tool.libraries:
+                _unpack(tool, library)
         try:
             find(tool)
         except ToolMissing as exc:
@@ -79,7 +99,7 @@ def find(tool: Tool) -> Path:
     usual = [Path(folder, tool.name) for folder in FOLDERS]
     named = shutil.which(tool.name)
     for path in [*([Path(named)] if named else []), *usual, tool.unpacked / tool.inside]:
-        if path.is_file() and _runs(path, tool.version):
+        if path.is_file() and _runs(path, tool):
             return path
     raise ToolMissing(
         f"{tool.purpose} need {tool.name} and there is none: install the package "
@@ -87,16 +107,17 @@ def find(tool: Tool) -> Path:
     )
 
 
-def _runs(path: Path, version: str) -> bool:
+def _runs(path: Path, tool: Tool) -> bool:
     """Whether it starts: a program may lack a library."""
-    return subprocess.run([path, version], capture_output=True, check=False).returncode == 0
+    done = subprocess.run([path, tool.version], capture_output=True, check=False, env=tool.environ)
+    return done.returncode == 0
 
 
 def _unpack(tool: Tool, package: str) -> bool:
     """Fetch a package, after fetching the list of them if need be, and unpack it."""
     if shutil.which("apt-get") is None:
         return False
-    print(f"No {tool.name} yet; trying: apt-get download {package}", flush=True)
+    print(f"No {tool.name} that runs; trying: apt-get download {package}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         # apt fetches as a user of its own, if the folder lets it.
@@ -108,7 +129,7 @@ def _unpack(tool: Tool, package: str) -> bool:
                 return False
         (found,) = place.glob("*.deb")
         return apt.run(("dpkg-deb", "--extract", found, tool.unpacked)) and (
-            (tool.unpacked / tool.inside).is_file()
+            package in tool.libraries or (tool.unpacked / tool.inside).is_file()
         )
 
 

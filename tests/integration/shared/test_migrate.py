@@ -79,3 +79,30 @@ def test_a_user_from_whom_rows_are_hidden_is_told_so_instead_of_finding_nothing(
     finally:
         pool.close()
     assert "belong to another user" in caplog.text
+
+
+def test_behind_a_pooler_sessions_without_our_limits_are_refused_until_the_login_has_them(
+    server: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with psycopg.connect(server, autocommit=True) as conn:
+        conn.execute("CREATE ROLE pooled LOGIN SUPERUSER")
+    url = database(server, "five", "pooled")
+    migrate(url)
+
+    def look() -> str:
+        pool = db.open_pool(url, max_size=1, application="tests", pooled=True)
+        try:
+            with db.transaction(pool) as conn:
+                row = conn.execute("SHOW statement_timeout").fetchone()
+                return str(row and row["statement_timeout"])
+        finally:
+            pool.close()
+
+    with pytest.raises(DatabaseAway):
+        look()
+    assert "broadsheet migrate" in caplog.text
+
+    with db.connect(url) as conn:
+        db.keep_limits(conn)
+
+    assert look() == "30s"

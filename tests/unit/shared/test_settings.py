@@ -155,7 +155,7 @@ def test_secrets_do_not_show_when_settings_are_printed() -> None:
     assert "postgresql://" not in repr(settings)
     hidden = {field.name for field in dataclasses.fields(Settings) if not field.repr}
     assert hidden == {
-        *("database_url", "redis_url", "grafana_token", "smtp_password"),
+        *("database_url", "database_session_url", "redis_url", "grafana_token", "smtp_password"),
         *("grafana_headers", "grafana_ca", "smtp_ca", "grafana_tokens", "secret_key"),
     }
 
