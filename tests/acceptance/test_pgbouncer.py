@@ -124,8 +124,6 @@ def test_a_pooler_that_was_away_costs_nothing_but_time(service: Service) -> None
             with contextlib.suppress(psycopg.Error):
                 conn.execute("SELECT pg_terminate_backend(%s)", [pid])
 
-    ready = eventually(
-        lambda: service.api.get("/readyz").is_success, within=30, what="ready again"
-    )
+    ready = eventually(lambda: service.api.get("/readyz").is_success, within=30, what="ready again")
     assert ready
     assert service.ended(service.create("After", "small"))["state"] == "sent"
