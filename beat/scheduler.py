@@ -80,7 +80,7 @@ class ReportScheduler(Scheduler):  # type: ignore[misc]  # Celery has no annotat
             max_size=2,
             application="broadsheet-beat",
         )
-        meters.begin()
+        meters.begin(meters.BEAT)
         meters.serve_if_wanted(self.settings)
         self._presence = Presence(
             self.settings.session_url,
