@@ -30,7 +30,7 @@ from shared.backlog import Amount, Line
 from shared.db import Connection
 from shared.mail_server import MailServer
 from shared.presence import Process
-from shared.queue import QUEUES
+from shared.queue import QUEUES, RESERVED
 from shared.tally import Total
 
 blp = Blueprint("metrics", __name__, description="For Prometheus.")
@@ -236,7 +236,7 @@ def _processes(there: Sequence[Process]) -> Iterator[Metric]:
         "slots",
         "Tasks of a queue that can be done at once: pool children that listen to it.",
         ("queue",),
-        [((queue,), slots[queue]) for queue in sorted(set(QUEUES.values()))],
+        [((queue,), slots[queue]) for queue in sorted({*RESERVED, *RESERVED.values()})],
     )
     ticks = [
         float(process.detail["ticked_at"])

@@ -53,7 +53,7 @@ def ring_again(pool: Pool, bell: Bell) -> int:
         unheard = [ring for kind in tasks.KINDS for ring in tasks.take_unheard(conn, kind)]
     if not unheard:
         return 0
-    rung = bell.ring(unheard)
+    rung = bell.ring(unheard, again=True)
     failed = {ring.task_id for ring in unheard} - set(rung)
     if failed:
         with db.transaction(pool) as conn:

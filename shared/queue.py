@@ -27,10 +27,28 @@ DELIVER = "deliver"
 #: Which queue hears the bell for which kind of task; the Celery task has the same name. Assembly
 #: is not delivery's: a mail server that hangs must not keep a document from whoever asked for it.
 QUEUES = {"render": RENDER, "assemble": RENDER, "deliver": DELIVER}
+#: What a person waits for has a queue of its own beside each. Who listens to `render` listens to
+#: this one as well, and first; a pool may also be there for it alone (`-Q render.interactive`), so
+#: that not even captures that have begun are waited for.
+RESERVED = {queue: f"{queue}.interactive" for queue in QUEUES.values()}
 TASK_NAMES = {kind: f"broadsheet.{kind}" for kind in QUEUES}
 #: Redis keeps a list per priority and reads 0 first: what a person waits for goes ahead, and a
 #: run whose pages are there is assembled before the next one is begun.
 INTERACTIVE, ASSEMBLY, SCHEDULED = 0, 3, 5
+
+
+def queue_of(ring: Ring, *, again: bool) -> str:
+    """Return the queue to ring in; a second time in the common one.
+
+    There everybody listens, also workers of an earlier release.
+    """
+    common = QUEUES[ring.kind]
+    return RESERVED[common] if ring.lane == "interactive" and not again else common
+
+
+def also(queues: Sequence[str]) -> list[str]:
+    """Return what a worker of these queues listens to besides."""
+    return [RESERVED[queue] for queue in queues if queue in RESERVED]
 
 
 def priority(ring: Ring) -> int:
@@ -120,8 +138,10 @@ class Bell:
             logger.warning("bell.unheard", error=str(exc))
             return False
 
-    def ring(self, rings: Sequence[Ring]) -> list[int]:
+    def ring(self, rings: Sequence[Ring], *, again: bool = False) -> list[int]:
         """Publish one message per task; return the ids that were published.
+
+        `again`: nobody came, so ring where everybody listens.
 
         Never raises for a broker that is away: the row stays unpublished and beat rings again.
         """
@@ -131,7 +151,7 @@ class Bell:
                 self.app.send_task(
                     TASK_NAMES[ring.kind],
                     args=[ring.task_id],
-                    queue=QUEUES[ring.kind],
+                    queue=queue_of(ring, again=again),
                     priority=priority(ring),
                     ignore_result=True,
                 )

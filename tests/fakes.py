@@ -59,7 +59,7 @@ class RecordingBell:
         emptied, self.emptied = self.emptied, False
         return emptied
 
-    def ring(self, rings: Sequence[Ring]) -> list[int]:
+    def ring(self, rings: Sequence[Ring], *, again: bool = False) -> list[int]:
         if self.away:
             return []
         self.rings += rings

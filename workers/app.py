@@ -144,7 +144,10 @@ def create_app(settings: Settings) -> celery.Celery:
     queues: list[str] = []
 
     def note_queues(sender: Any, **_: Any) -> None:
-        queues[:] = sender.app.amqp.queues.consume_from
+        listened = sender.app.amqp.queues
+        for name in queue.also(list(listened.consume_from)):
+            listened.select_add(name)
+        queues[:] = listened.consume_from
         # Before the children are made, so that theirs is the same folder.
         meters.begin(meters.WORKER)
         meters.serve_if_wanted(settings)

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -79,6 +79,7 @@ class Stack:
         self.settings = dict(settings or {})
         self.slots = slots or os.cpu_count() or 1
         self.processes: dict[str, Process] = {}
+        self._added: list[str] = []
         if self.has_stand_in and (self.outside.grafana_url or self.outside.grafana_token):
             self.outside.require("grafana_url", "grafana_token")
         self.folder = Path(tempfile.mkdtemp(prefix="broadsheet-")).resolve()
@@ -153,10 +154,29 @@ class Stack:
         self._launch(name)
         self._await(name)
 
+    def add_worker(self, name: str, queues: str) -> None:
+        """Start a further worker of these queues, with one child, and return when it is ready."""
+        command = [*QUIET_WORKER.split(), "-Q", queues, "-n", f"{name}@%h", "-c", "1"]
+        self._start(name, command)
+        self._added.append(name)
+        self.processes[name].wait_for_words(READY["render"])
+
+    def dismiss(self, name: str, *, patience: float) -> int:
+        """Ask a process to end well, as a scale-in does; return its code when it has ended.
+
+        Raises `subprocess.TimeoutExpired` after `patience` seconds.
+        """
+        process = self.processes[name].popen
+        process.send_signal(signal.SIGTERM)
+        code = process.wait(patience)
+        del self.processes[name]
+        return code
+
     def stop(self) -> None:
         """End everything, first what makes work and last what stores it, and leave nothing."""
         with _undisturbed():
-            ours = [self.processes.pop(name) for name in ROLES if name in self.processes]
+            names = [name for name in (*self._added, *ROLES) if name in self.processes]
+            ours = [self.processes.pop(name) for name in names]
             processes.stop(ours, patience=PATIENCE)
             ground = [self.processes.pop(name) for name in list(self.processes)]
             processes.stop(ground)
@@ -222,9 +242,12 @@ class Stack:
         self._environ |= {PREFIX + name: value for name, value in values.items()}
 
     def _launch(self, name: str) -> None:
+        self._start(name, self._command(name))
+
+    def _start(self, name: str, command: Sequence[str]) -> None:
         self.processes[name] = processes.start(
             name,
-            [sys.executable, "-m", *self._command(name)],
+            [sys.executable, "-m", *command],
             log=self.logs / f"{name}.log",
             environ=self._environ,
             cwd=CHECKOUT,

@@ -27,9 +27,20 @@ def heard(app: celery.Celery, name: str) -> list[int]:
     return found
 
 
-def test_what_a_person_waits_for_is_heard_before_what_is_scheduled(app: celery.Celery) -> None:
+def test_what_a_person_waits_for_has_a_queue_that_a_pool_may_be_there_for_alone(
+    app: celery.Celery,
+) -> None:
     rings = [Ring(1, "render", "scheduled"), Ring(2, "render", "interactive")]
     assert Bell(app).ring(rings) == [1, 2]
+    assert heard(app, queue.RESERVED[queue.RENDER]) == [2]
+    assert heard(app, queue.RENDER) == [1]
+
+
+def test_what_nobody_came_for_is_rung_for_where_all_listen_and_still_goes_first(
+    app: celery.Celery,
+) -> None:
+    rings = [Ring(1, "render", "scheduled"), Ring(2, "render", "interactive")]
+    assert Bell(app).ring(rings, again=True) == [1, 2]
     assert heard(app, queue.RENDER) == [2, 1]
 
 
