@@ -6,9 +6,14 @@ import argparse
 import signal
 import sys
 
-from tests.bench.operate import metrics
+from tests.bench.operate import forecast, interactive, metrics, scale
 
-SECTIONS = {"metrics": metrics}
+SECTIONS = {
+    "metrics": metrics,
+    "scale": scale,
+    "interactive": interactive,
+    "forecast": forecast,
+}
 
 
 def main() -> None:
