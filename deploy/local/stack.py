@@ -36,6 +36,8 @@ CHECKOUT = Path(__file__).resolve().parent.parent.parent
 LOOPBACK = "127.0.0.1"
 #: Broadsheet's own processes, in the order they start; the rest is what they stand on.
 ROLES = ("api", "beat", "render", "deliver")
+#: Those that measure themselves at a port of their own; the API does so at its only one.
+MEASURED = ("beat", "render", "deliver")
 QUIET_WORKER = "celery -A workers.app worker --without-gossip --without-mingle --without-heartbeat"
 #: What is run, after `python -m`. A port of 0 takes any free one; the log then names it.
 COMMANDS = {
@@ -52,6 +54,7 @@ READY = {"beat": "beat: Starting", "render": " ready.", "deliver": " ready."}
 OWN = (
     *("DATABASE_URL", "REDIS_URL", "GRAFANA_URL", "GRAFANA_TOKEN"),
     *("SMTP_HOST", "SMTP_PORT", "SMTP_USER", "SMTP_PASSWORD", "SMTP_SECURITY", "SMTP_FROM"),
+    *("METRICS_PORT", "METRICS_ADDRESS"),
 )
 #: What a worker is busy with is thrown away with the rest, so it is not waited for much longer.
 PATIENCE = 4.0
@@ -84,6 +87,8 @@ class Stack:
         self.folder = Path(tempfile.mkdtemp(prefix="broadsheet-")).resolve()
         self.started_in = 0.0
         self.api_url = self.token = self.database_url = self.inbox_url = ""
+        #: Where Prometheus finds each role.
+        self.metrics: dict[str, str] = {}
         self._outer = frozenset(environ)
         self._environ = _cleaned(environ, self.folder)
         self._watchman: subprocess.Popen[bytes] | None = None
@@ -188,6 +193,10 @@ class Stack:
         )
         migrate(self.database_url)
         self.api_url = f"http://{LOOPBACK}:{services.free_port()}"
+        self.metrics = {
+            "api": urlsplit(self.api_url).netloc,
+            **{name: f"{LOOPBACK}:{services.free_port()}" for name in MEASURED},
+        }
         # Links in the mails of this machine lead to its own API, unless another address is set.
         public = {} if self.outside.public_url else {"PUBLIC_URL": self.api_url}
         self._set(DATABASE_URL=self.database_url, REDIS_URL=redis_url, **public)
@@ -226,9 +235,15 @@ class Stack:
             name,
             [sys.executable, "-m", *self._command(name)],
             log=self.logs / f"{name}.log",
-            environ=self._environ,
+            environ=self._environ | self._own_port(name),
             cwd=CHECKOUT,
         )
+
+    def _own_port(self, name: str) -> dict[str, str]:
+        """Return the variable that gives a process its port for Prometheus."""
+        if name not in MEASURED:
+            return {}
+        return {PREFIX + "METRICS_PORT": self.metrics[name].rpartition(":")[2]}
 
     def _command(self, name: str) -> list[str]:
         """Return the command line of a process, from its Python module on."""
