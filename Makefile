@@ -70,6 +70,10 @@ bench-schedule: .venv/ready-bench ## Compare claiming with other schedulers (ARG
 bench-burst: .venv/ready-test browser ## Drain reports that are due in the same minute (ARGS=--help)
 	@exec $(BIN)/python -m tests.bench.burst $(ARGS)
 
+.PHONY: bench-operate
+bench-operate: .venv/ready-test browser ## Measure what operators go by (ARGS="metrics --reports 1000000")
+	@exec $(BIN)/python -m tests.bench.operate $(ARGS)
+
 .PHONY: chaos
 chaos: .venv/ready-test browser ## Kill and cut at random, then count the mails (ARGS="--seconds 600 --seed 7")
 	@exec $(BIN)/python -m tests.chaos $(ARGS)

@@ -1,33 +1,44 @@
 """`/metrics` for Prometheus: what waits, how long already, and what did not go out.
 
-All of it is read from the database at the moment of asking, so any API process tells the same,
-whatever has been restarted. What a single process does is not told here.
+It is read from the database at the moment of asking, so any API process tells the same, whatever
+has been restarted. Beside it stands what this process and its siblings measured of themselves.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import product
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib import metadata
+from itertools import accumulate, product
 
 from flask import Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.utils import floatToGoString
 
 from api.auth import public
 from api.blueprint import Blueprint
 from api.services import services
-from shared import backlog, db, mail_server, meters, presence, tally, tasks
+from shared import backlog, db, deliveries, mail_server, meters, presence, runs, tally, tasks
 from shared.backlog import Amount, Line
 from shared.db import Connection
+from shared.mail_server import MailServer
 from shared.presence import Process
 from shared.queue import QUEUES
+from shared.tally import Total
 
 blp = Blueprint("metrics", __name__, description="For Prometheus.")
 
 TEXT = {"type": "string"}
 LANES = ("interactive", "scheduled")
+#: What became of captures; nobody needed an `unwanted` one any more.
+OUTCOMES = ("complete", "incomplete", "failed", "unwanted")
 
 
 @blp.route("/metrics", methods=["GET"])
@@ -55,6 +66,12 @@ class _FromDatabase:
 
 
 def _collected(conn: Connection) -> Iterator[Metric]:
+    yield _family(
+        "build_info",
+        "The release of this API process.",
+        ("version",),
+        [((metadata.version("broadsheet"),), 1)],
+    )
     there = backlog.read(conn)
     yield from _amount("reports", "due", there.due, "Reports whose slot no beat has claimed yet.")
     yield from _amount(
@@ -79,6 +96,7 @@ def _collected(conn: Connection) -> Iterator[Metric]:
         math.nan if there.next_due is None else there.next_due,
     )
     yield _gauge("documents_bytes", "What documents take of the database's disk.", there.stored)
+    yield _gauge("database_bytes", "What the whole database takes of its disk.", there.database)
     yield from _lines(there.lines)
     yield _family(
         "runs_not_sent_last_day",
@@ -86,13 +104,23 @@ def _collected(conn: Connection) -> Iterator[Metric]:
         ("state",),
         [((state,), number) for state, number in there.not_sent.items()],
     )
-    yield from _endings(conn)
+    yield from _totals(tally.read(conn))
     yield from _processes(presence.find(conn))
+    yield from _mail_servers(mail_server.find(conn))
+
+
+def _mail_servers(servers: Sequence[MailServer]) -> Iterator[Metric]:
     yield _family(
         "mail_server_up",
         "1: mails go out; 0: the last one did not, since it is away or asked for fewer.",
         ("server",),
-        [((server.name,), server.sound) for server in mail_server.find(conn)],
+        [((server.name,), server.sound) for server in servers],
+    )
+    yield _family(
+        "mail_server_failures",
+        "Connections to it that failed in a row.",
+        ("server",),
+        [((server.name,), server.failures) for server in servers],
     )
 
 
@@ -103,31 +131,94 @@ def _lines(lines: Sequence[Line]) -> Iterator[Metric]:
     yield _family(
         "tasks",
         "What workers have to do: waiting, running, or paused until another attempt.",
-        ("kind", "lane", "state"),
-        [(key, found[key].number if key in found else 0) for key in every],
+        ("queue", "kind", "lane", "state"),
+        [((QUEUES[key[0]], *key), found[key].number if key in found else 0) for key in every],
     )
     waiting = [(kind, lane) for kind, lane, state in every if state == "waiting"]
     yield _family(
         "tasks_oldest_waiting_seconds",
         "How long the one that waits longest might have been taken.",
-        ("kind", "lane"),
+        ("queue", "kind", "lane"),
         [
-            (key, found[*key, "waiting"].oldest if (*key, "waiting") in found else 0)
+            (
+                (QUEUES[key[0]], *key),
+                found[*key, "waiting"].oldest if (*key, "waiting") in found else 0,
+            )
             for key in waiting
         ],
     )
 
 
-def _endings(conn: Connection) -> Iterator[Metric]:
-    for name, text, labels in (
-        (tally.RUNS, "Runs that ended, by how.", ("kind", "state")),
-        (tally.DELIVERIES, "Mails that are settled, by how.", ("state",)),
+#: What is counted: its name, what it is, its labels, and their values.
+COUNTED: Sequence[tuple[str, str, str, tuple[str, ...], Sequence[tuple[str, ...]]]] = (
+    (
+        tally.RUNS,
+        "runs",
+        "Runs that ended, by how; one that is taken up again ends again.",
+        ("kind", "state"),
+        tuple(product(runs.LANES, runs.FINAL)),
+    ),
+    (
+        tally.SLOTS,
+        "slots_claimed",
+        "Slots that beats wrote down: to be run, missed, or skipped.",
+        ("state",),
+        (("queued",), ("missed",), ("skipped",)),
+    ),
+    (
+        tally.CAPTURES,
+        "captures",
+        "Captures that ended, by what came of them.",
+        ("outcome",),
+        tuple((outcome,) for outcome in OUTCOMES),
+    ),
+    (
+        tally.DELIVERIES,
+        "deliveries",
+        "Mails that were settled, by how; one that is sent again is settled again.",
+        ("state",),
+        ((deliveries.SENT,), (deliveries.FAILED,), (deliveries.UNKNOWN,)),
+    ),
+    (
+        tally.LEASES,
+        "leases_lost",
+        "Tasks of workers that were gone, or hung, which beat gave to others or ended.",
+        ("kind",),
+        tuple((kind,) for kind in tasks.KINDS),
+    ),
+)
+
+
+def _totals(totals: Mapping[str, Sequence[Total]]) -> Iterator[Metric]:
+    """Counters and histograms, also of what never was: rates need a zero to begin with."""
+    for name, told, text, labels, known in COUNTED:
+        counter = CounterMetricFamily(f"broadsheet_{told}", text, labels=labels)
+        numbers = dict.fromkeys(known, 0)
+        for total in totals.get(name, ()):
+            key = tuple(part for part in (total.kind, total.state) if part)
+            numbers[key] = numbers.get(key, 0) + total.number
+        for values, number in numbers.items():
+            counter.add_metric(values, number)
+        yield counter
+    for name, text in (
+        (tally.LAG, "From when a run might have begun to its first capture, by lane."),
+        (tally.DURATION, "From a run's first capture to its end, by lane."),
     ):
-        family = CounterMetricFamily(f"broadsheet_{name}", text, labels=labels)
-        for ending in tally.count(conn, name):
-            values = (ending.kind, ending.state)
-            family.add_metric(values[-len(labels) :], ending.number)
-        yield family
+        yield _histogram(f"{name}_seconds", text, totals.get(name, ()))
+
+
+def _histogram(name: str, text: str, totals: Sequence[Total]) -> Metric:
+    family = HistogramMetricFamily(f"broadsheet_{name}", text, labels=("lane",))
+    for lane in LANES:
+        ours = [total for total in totals if runs.LANES.get(total.kind) == lane]
+        bounds = sorted({*tally.BOUNDS, math.inf, *(total.le for total in ours)})
+        numbers = (sum(total.number for total in ours if total.le == bound) for bound in bounds)
+        family.add_metric(
+            (lane,),
+            buckets=list(zip(map(floatToGoString, bounds), accumulate(numbers), strict=True)),
+            sum_value=sum(total.seconds for total in ours),
+        )
+    return family
 
 
 def _processes(there: Sequence[Process]) -> Iterator[Metric]:

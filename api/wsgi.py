@@ -29,7 +29,7 @@ GRAFANA_TIMEOUT = 10.0
 def make_application(environ: Mapping[str, str]) -> Flask:
     """Return the app with its real services; end the process when a setting is wrong."""
     settings = begin("api", environ, *NEEDED)
-    meters.begin()
+    meters.begin(meters.API)
     waiter = Waiter(settings.database_url, slots=settings.wait_slots)
     waiter.start()
     # Whatever else hangs: somebody has to say that no beat is there.

@@ -77,7 +77,7 @@ class ReportScheduler(Scheduler):  # type: ignore[misc]  # Celery has no annotat
         self._pool = db.open_pool(
             self.settings.database_url, max_size=2, application="broadsheet-beat"
         )
-        meters.begin()
+        meters.begin(meters.BEAT)
         meters.serve_if_wanted(self.settings)
         self._presence = Presence(
             self.settings.database_url,

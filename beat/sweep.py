@@ -84,6 +84,7 @@ def _reap_one(pool: Pool, task_id: int, *, max_attempts: int) -> bool:
             if claim is None:
                 return False
             decided = setbacks.abandoned(conn, claim, max_attempts=max_attempts)
+            tally.notch(conn, tally.LEASES, kind=claim.kind)
     except LostLease:
         return False
     logger.warning(

@@ -54,6 +54,8 @@ class Backlog:
     not_sent: Mapping[str, int]
     #: Bytes on disk that documents take, with what deleted ones have left.
     stored: int
+    #: Bytes on disk of the whole database.
+    database: int
     #: Seconds until the next slot of any report; None where there is none.
     next_due: float | None
 
@@ -93,6 +95,7 @@ SELECT count(*) AS number,
 UNKNOWN = "SELECT count(*) AS number FROM delivery WHERE state = 'unknown'"
 EXPIRED = "SELECT count(*) AS number FROM task WHERE lease_until < statement_timestamp()"
 STORED = "SELECT pg_total_relation_size('document') AS number"
+DATABASE = "SELECT pg_database_size(current_database()) AS number"
 NOT_SENT = """
 SELECT state, count(*) AS number FROM run
  WHERE kind = 'schedule' AND state IN ('failed', 'partial', 'missed', 'skipped')
@@ -112,6 +115,7 @@ def read(conn: Connection) -> Backlog:
         unknown=_row(conn, UNKNOWN)["number"],
         expired=_row(conn, EXPIRED)["number"],
         stored=_row(conn, STORED)["number"],
+        database=_row(conn, DATABASE)["number"],
         not_sent={state: not_sent.get(state, 0) for state in NOT_SENT_STATES},
         next_due=_row(conn, NEXT)["seconds"],
     )

@@ -14,6 +14,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from shared import log
@@ -26,7 +27,10 @@ FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 FAST = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0)
 SLOW = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0, 300.0)
-LATE = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_800.0, 3_600.0)
+
+
+#: As in `shared.presence`, which is not for whoever needs no database.
+API, BEAT, WORKER = "api", "beat", "worker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,26 +41,25 @@ class Meter:
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
     gauge: bool = False
+    #: Which processes have it: a zero of all others would say what is not so.
+    role: str = WORKER
 
 
 METERS: Mapping[str, Meter] = {
     "task_seconds": Meter("What a worker took for a task, by its kind.", ("kind",), SLOW),
     "tasks_failed": Meter("Attempts that ended in an error, by kind of task.", ("kind",)),
-    "run_lag_seconds": Meter(
-        "From when a run might have begun to when its first capture did, by lane.", ("lane",), LATE
-    ),
     "capture_stage_seconds": Meter("Stages of a capture.", ("stage",), FAST),
-    "captures": Meter("Captures, by whether they were complete.", ("complete",)),
     "capture_panels": Meter("Panels that were captured, by verdict.", ("state",)),
     "grafana_request_seconds": Meter(
         "Queries of captures to Grafana, by status (0: no answer).", ("status",), FAST
     ),
     "browser_launches": Meter("Browsers that were started."),
+    "browser_recycles": Meter("Browsers that gave way to a new one, by why.", ("cause",)),
     "browser_memory_bytes": Meter("What browsers held after their last captures.", gauge=True),
     "mails": Meter("Attempts to deliver a mail, by what came of them.", ("outcome",)),
-    "beat_tick_seconds": Meter("What a tick of beat took.", (), FAST),
+    "beat_tick_seconds": Meter("What a tick of beat took.", (), FAST, role=BEAT),
     "api_request_seconds": Meter(
-        "What the API took to answer.", ("method", "route", "status"), FAST
+        "What the API took to answer.", ("method", "route", "status"), FAST, role=API
     ),
 }
 
@@ -78,14 +81,22 @@ def prepare() -> None:
     atexit.register(remove)
 
 
-def begin() -> None:
-    """Count from now on, in this process and those that it forks."""
+def begin(role: str) -> None:
+    """Count what a process of this role does from now on, here and in those that it forks."""
     if _meters:
         return
     prepare()
     import prometheus_client as prometheus  # noqa: PLC0415 - see the module's head
+    from prometheus_client import values  # noqa: PLC0415
+
+    # Somebody may have imported it before the folder was named, as Flower does, of which Celery's
+    # command line loads the commands wherever it is installed. Then it keeps numbers in the memory
+    # of each process, where nobody adds them up.
+    values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]  # it has no types
 
     for name, meter in METERS.items():
+        if meter.role != role:
+            continue
         common: dict[str, Any] = {
             "name": f"broadsheet_{name}",
             "documentation": meter.text,
@@ -101,20 +112,20 @@ def begin() -> None:
 
 
 def count(name: str, number: float = 1, **labels: object) -> None:
-    """Add to a counter."""
-    if _meters:
+    """Add to a counter; nothing where the process does not have it."""
+    if name in _meters:
         _labelled(name, labels).inc(number)
 
 
 def observe(name: str, value: float, **labels: object) -> None:
     """Add a value to a histogram."""
-    if _meters:
+    if name in _meters:
         _labelled(name, labels).observe(value)
 
 
 def keep(name: str, value: float) -> None:
     """Set a gauge."""
-    if _meters:
+    if name in _meters:
         _meters[name].set(value)
 
 
@@ -159,6 +170,27 @@ def leave() -> None:
 def _registry() -> Any:
     from prometheus_client import CollectorRegistry, multiprocess  # noqa: PLC0415 - see above
 
+    class OfAllWhoLive(multiprocess.MultiProcessCollector):
+        """Adds up, without what children held that were killed: they could not take it out."""
+
+        def collect(self) -> Any:
+            """Give the metrics of the folder."""
+            for file in Path(os.environ[FOLDER]).glob("gauge_live*_*.db"):
+                pid = int(file.stem.rpartition("_")[2])
+                if not _lives(pid):
+                    multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]
+            return super().collect()  # type: ignore[no-untyped-call]
+
     registry = CollectorRegistry()
-    multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # it has no types
+    OfAllWhoLive(registry)  # type: ignore[no-untyped-call]
     return registry
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

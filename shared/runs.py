@@ -354,17 +354,12 @@ def lock_sharing(conn: Connection, capture_id: int) -> dict[int, str]:
 START = """
 UPDATE run SET state = 'rendering', started_at = coalesce(started_at, clock_timestamp())
  WHERE id = ANY(%s) AND state = 'queued'
-RETURNING kind, extract(epoch FROM clock_timestamp() - not_before)::float8 AS lag
 """
 
 
-def start(conn: Connection, run_ids: Sequence[int]) -> list[tuple[str, float]]:
-    """Go from queued to rendering, at the first of a run's captures.
-
-    Returns, of the runs that begin with it, the lane and the seconds that each has waited.
-    """
-    rows = conn.execute(START, [list(run_ids)])
-    return [(LANES[row["kind"]], row["lag"]) for row in rows]
+def start(conn: Connection, run_ids: Sequence[int]) -> None:
+    """Go from queued to rendering, at the first of a run's captures."""
+    conn.execute(START, [list(run_ids)])
 
 
 CAPTURED = """

@@ -1,76 +1,85 @@
-"""Tallies: how many runs and deliveries ended so or so, ever, counted without counting them all.
+"""Tallies: how often what happened, ever, and how long it took, counted without counting it all.
 
-Beat moves what ended up to a while ago into one row per ending, and who asks adds what ended since.
-The while is longer than any transaction lasts, so that none comes in behind; deleting old rows
-changes nothing.
+Each thing that is counted leaves a notch, a row of its own, in the transaction in which it happens:
+mostly by a trigger (see migration 0009), so that nothing that ends a run can forget to. Beat adds
+notches up; who asks adds those that are left. A total never falls: not by taking a run up again,
+not by deleting old ones.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from shared.db import Connection
 
-#: Seconds: no transaction is open for longer (see `db.SESSION`).
-SETTLED = 100.0
-
-RUNS, DELIVERIES = NAMES = ("runs", "deliveries")
-_ENDINGS = {
-    RUNS: "SELECT kind, state, count(*) AS number FROM run",
-    DELIVERIES: "SELECT 'mail' AS kind, state, count(*) AS number FROM delivery",
-}
+RUNS, SLOTS, CAPTURES, DELIVERIES, LEASES = (
+    *("runs", "slots", "captures", "deliveries", "leases"),
+)
+LAG, DURATION = "run_lag", "run_duration"
+#: Bounds of the buckets of what takes time, in seconds.
+BOUNDS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_800.0, 3_600.0)
+#: Any number that nothing else in this database uses as an advisory lock.
+LOCK = 4_113_702_657
+#: Notches that are added up at once.
+BATCH = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
-    """How many of a kind ended in a state, ever."""
+class Total:
+    """How many there were of a kind, in a state, in the bucket up to `le`, and their seconds."""
 
     kind: str
     state: str
+    le: float
     number: int
+    seconds: float
 
 
-#: Where a row is there and locked, ON CONFLICT alone would wait for whoever folds.
-BEGIN = """
-INSERT INTO tallied (name, until) SELECT %(name)s, '-infinity'
- WHERE NOT EXISTS (SELECT FROM tallied WHERE name = %(name)s) ON CONFLICT DO NOTHING
+def notch(conn: Connection, name: str, *, kind: str = "", state: str = "") -> None:
+    """Count one, where no trigger does."""
+    conn.execute("INSERT INTO notch (name, kind, state) VALUES (%s, %s, %s)", [name, kind, state])
+
+
+SUMMED = """
+SELECT name, kind, state,
+       CASE WHEN seconds IS NULL THEN 'Infinity'
+            ELSE (%(bounds)s::float8[] || 'Infinity'::float8)[
+                width_bucket(seconds, %(bounds)s::float8[]) + 1] END AS le,
+       sum(number)::bigint AS number, coalesce(sum(seconds), 0) AS seconds
+  FROM {notches} GROUP BY 1, 2, 3, 4
 """
-FOLD = """
-WITH due AS (
-    SELECT until, statement_timestamp() - make_interval(secs => %(settled)s) AS following
-      FROM tallied WHERE name = %(name)s FOR UPDATE SKIP LOCKED
-), counted AS (
-    {endings}
-     WHERE finished_at > (SELECT until FROM due) AND finished_at <= (SELECT following FROM due)
-     GROUP BY 1, 2
-), added AS (
-    INSERT INTO tally (name, kind, state, number)
-    SELECT %(name)s, kind, state, number FROM counted
-    ON CONFLICT (name, kind, state) DO UPDATE SET number = tally.number + excluded.number
+FOLD = f"""
+WITH taken AS (
+    DELETE FROM notch WHERE id IN (SELECT id FROM notch ORDER BY id LIMIT %(batch)s) RETURNING *
 )
-UPDATE tallied SET until = due.following FROM due
- WHERE tallied.name = %(name)s AND due.following > due.until
+INSERT INTO total (name, kind, state, le, number, seconds)
+{SUMMED.format(notches="taken")}
+ON CONFLICT (name, kind, state, le) DO UPDATE
+   SET number = total.number + excluded.number, seconds = total.seconds + excluded.seconds
 """
 
 
 def fold(conn: Connection) -> None:
-    """Move what has settled into the tallies; another beat that does so is not waited for."""
-    for name, endings in _ENDINGS.items():
-        conn.execute(BEGIN, {"name": name})
-        conn.execute(FOLD.format(endings=endings).encode(), {"name": name, "settled": SETTLED})
+    """Add up what there is; another beat that does so at this moment is not waited for."""
+    row = conn.execute("SELECT pg_try_advisory_xact_lock(%s) AS mine", [LOCK]).fetchone()
+    if row and row["mine"]:
+        conn.execute(FOLD, {"bounds": list(BOUNDS), "batch": BATCH})
 
 
-COUNT = """
-SELECT kind, state, sum(number)::bigint AS number FROM (
-    SELECT kind, state, number FROM tally WHERE name = %(name)s
+READ = f"""
+SELECT name, kind, state, le, sum(number)::bigint AS number, sum(seconds)::float8 AS seconds
+  FROM (
+    SELECT name, kind, state, le, number, seconds FROM total
     UNION ALL
-    ({endings} WHERE finished_at > coalesce(
-         (SELECT until FROM tallied WHERE name = %(name)s), '-infinity') GROUP BY 1, 2)
-) AS every GROUP BY 1, 2 ORDER BY 1, 2
+    ({SUMMED.format(notches="notch")})
+  ) AS every GROUP BY name, kind, state, le ORDER BY name, kind, state, le
 """
 
 
-def count(conn: Connection, name: str) -> list[Ending]:
-    """Return how many ended, by kind and state."""
-    rows = conn.execute(COUNT.format(endings=_ENDINGS[name]).encode(), {"name": name})
-    return [Ending(**row) for row in rows]
+def read(conn: Connection) -> Mapping[str, Sequence[Total]]:
+    """Return all totals by name, in one statement: what is folded meanwhile is in it once."""
+    found: dict[str, list[Total]] = {}
+    for row in conn.execute(READ, {"bounds": list(BOUNDS)}):
+        found.setdefault(row.pop("name"), []).append(Total(**row))
+    return found

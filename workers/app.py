@@ -100,7 +100,7 @@ class Hand:
     def be_there(self, queues: Sequence[str]) -> None:
         """Let others know of this child, and what it listens to."""
         here = presence.this(presence.WORKER, queues)
-        meters.begin()
+        meters.begin(meters.WORKER)
         self._presence = Presence(self.settings.database_url, here)
         self._presence.start()
 
@@ -143,7 +143,7 @@ def create_app(settings: Settings) -> celery.Celery:
     def note_queues(sender: Any, **_: Any) -> None:
         queues[:] = sender.app.amqp.queues.consume_from
         # Before the children are made, so that theirs is the same folder.
-        meters.begin()
+        meters.begin(meters.WORKER)
         meters.serve_if_wanted(settings)
 
     def be_there(**_: Any) -> None:

@@ -103,11 +103,9 @@ def render(task_id: int, deps: Deps) -> None:
                 tasks.complete(conn, claim)
                 captures.failed(conn, claim.capture_id or 0, captures.UNWANTED)
                 return
-            begun = runs.start(conn, list(sharing))
+            runs.start(conn, list(sharing))
             captures.start(conn, capture.id, claim.attempt)
             branding = report_settings.get(conn, capture.org_id).body
-        for lane, lag in begun:
-            meters.observe("run_lag_seconds", lag, lane=lane)
         request = _request(capture.org_id, capture.spec, branding)
         try:
             with beating(deps.pool, claim) as in_vain:
@@ -136,7 +134,6 @@ def render(task_id: int, deps: Deps) -> None:
 
 def _measure(captured: Captured) -> None:
     """Tell Prometheus how a capture went: its stages, panels and queries."""
-    meters.count("captures", complete=str(captured.verdict.complete).lower())
     for stage, milliseconds in captured.timings.items():
         meters.observe("capture_stage_seconds", milliseconds / 1000, stage=stage)
     for panel in captured.verdict.panels:

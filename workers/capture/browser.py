@@ -149,7 +149,10 @@ class Browser:
         try:
             self._clock = Clock(time.monotonic())
             return self._run(asyncio.wait_for(self._capture(request, in_vain), limit))
-        except (PageTooLarge, steps.BrowserStuck):
+        except PageTooLarge:
+            self._abandon("memory")
+            raise
+        except steps.BrowserStuck:
             self._abandon()
             raise
         except BroadsheetError:
@@ -210,7 +213,7 @@ class Browser:
         """End the browser and its driver; safe to call twice."""
         if self._loop.is_closed():
             return
-        self._abandon()
+        self._abandon(cause=None)
         self._loop.close()
 
     def _check_process(self) -> None:
@@ -309,8 +312,13 @@ class Browser:
         self._task = task
         return self._loop.run_until_complete(task)
 
-    def _abandon(self) -> None:
-        """Close whatever is open, also what does not answer any more."""
+    def _abandon(self, cause: str | None = "fault") -> None:
+        """Close whatever is open, also what does not answer any more.
+
+        `cause` is why another browser will take its place; None: none will.
+        """
+        if self._chromium and cause:
+            meters.count("browser_recycles", cause=cause)
         interrupted = self._task
         if interrupted:
             # Only our own work: Playwright's tasks on this loop are what closing needs.
@@ -345,15 +353,12 @@ class Browser:
         return browser.version
 
     async def _browser(self) -> Chromium:
-        worn = (
-            self._is_full
-            or self._captures >= CAPTURES_PER_BROWSER
-            or time.monotonic() - self._launched_at > BROWSER_AGE
-        )
-        if self._chromium and self._chromium.is_connected() and not worn:
-            return self._chromium
         if self._chromium:
-            logger.info("browser.recycled", captures=self._captures)
+            cause = self._worn_by()
+            if cause is None:
+                return self._chromium
+            meters.count("browser_recycles", cause=cause)
+            logger.info("browser.recycled", captures=self._captures, cause=cause)
             await self._shut()
         began = time.monotonic()
         others = memory.children()
@@ -378,6 +383,16 @@ class Browser:
             milliseconds=round((self._launched_at - began) * 1000),
         )
         return chromium
+
+    def _worn_by(self) -> str | None:
+        """Return why the browser has to be replaced, as metrics call it; None: it will do."""
+        if not (self._chromium and self._chromium.is_connected()):
+            return "fault"
+        if self._is_full:
+            return "memory"
+        if self._captures >= CAPTURES_PER_BROWSER:
+            return "captures"
+        return "age" if time.monotonic() - self._launched_at > BROWSER_AGE else None
 
     async def _launch(self, playwright: Playwright) -> tuple[Chromium, bool]:
         """Start Chromium, in its sandbox where that can be had; return it and whether it is.

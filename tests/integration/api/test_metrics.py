@@ -51,7 +51,7 @@ def test_a_slot_that_no_beat_claims_and_a_run_that_waits_are_seen(caller, admin,
     assert 90 <= found["reports_oldest_due_seconds",] < 120
     assert found["runs_waiting",] == 1
     assert 40 <= found["runs_oldest_waiting_seconds",] < 70
-    assert found["tasks", "render", "interactive", "waiting"] == 1
+    assert found["tasks", "render", "interactive", "render", "waiting"] == 1
     assert found["runs_not_sent_last_day", "missed"] == 1
 
 
@@ -97,8 +97,28 @@ def test_what_ended_is_counted_and_who_is_there_is_told(caller, admin, pool):
         conn.execute("UPDATE process SET seen_at = now() - interval '1 min' WHERE name = 'c:1'")
     found = read(caller)
     assert found["runs_total", "api", "sent"] == 1
+    assert found["deliveries_total", "unknown"] == 0
+    # The test's worker ends it without having begun; of what it took nothing is known.
+    assert found["run_duration_seconds_count", "interactive"] == 0
     assert (found["processes", "beat"], found["processes", "worker"]) == (1, 2)
     assert (found["slots", "render"], found["slots", "deliver"]) == (2, 0)
     assert found["beat_last_tick_timestamp_seconds",] == 1234.5
     # Rates need a zero.
-    assert found["tasks", "deliver", "scheduled", "waiting"] == 0
+    assert found["tasks", "deliver", "scheduled", "deliver", "waiting"] == 0
+    assert found["captures_total", "failed"] == found["leases_lost_total", "render"] == 0
+
+
+def test_lag_and_duration_are_told_by_lane_in_buckets_that_add_up(caller, pool):
+    with db.transaction(pool) as conn:
+        conn.execute(
+            "INSERT INTO notch (name, kind, seconds) VALUES ('run_lag', 'schedule', 4), "
+            "('run_lag', 'notice', 7), ('run_lag', 'schedule', 9999), ('run_lag', 'api', 0.1)"
+        )
+    found = read(caller)
+    assert found["run_lag_seconds_bucket", "scheduled", "2.0"] == 0
+    assert found["run_lag_seconds_bucket", "scheduled", "5.0"] == 1
+    assert found["run_lag_seconds_bucket", "scheduled", "3600.0"] == 2
+    assert found["run_lag_seconds_bucket", "scheduled", "+Inf"] == 3
+    assert found["run_lag_seconds_count", "scheduled"] == 3
+    assert found["run_lag_seconds_sum", "scheduled"] == 10_010
+    assert found["run_lag_seconds_count", "interactive"] == 1

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 #: A parent that forks children, as a worker's pool does; each counts, and ends.
 SCRIPT = """
 import os, urllib.request
@@ -14,30 +16,48 @@ from deploy.local.services import free_port
 from shared import meters
 from shared.settings import Settings
 
-meters.count("captures", complete="true")  # nothing yet
-meters.begin()
+meters.count("mails", outcome="sent")  # nothing yet
+meters.begin("worker")
+meters.observe("beat_tick_seconds", 1)  # not of a worker
 port = free_port()
 meters.serve_if_wanted(Settings(metrics_port=port))
+ready, tell = os.pipe()
+wait, hold = os.pipe()
 for number in range(3):
     if os.fork() == 0:
-        meters.count("captures", complete="true")
+        meters.count("mails", outcome="sent")
         meters.observe("task_seconds", 0.2 * number, kind="render")
         meters.keep("browser_memory_bytes", 100)
-        if number:
+        os.write(tell, b".")
+        if number == 0:  # it lives on
+            os.close(hold)
+            os.read(wait, 1)
+        if number == 1:
             meters.leave()
+        if number == 2:
+            os.kill(os.getpid(), 9)
         os._exit(0)
-    os.wait()
-meters.count("captures", complete="false")
+    os.read(ready, 1)
+    if number:
+        os.wait()
+meters.count("mails", outcome="failed")
 print(urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10).read().decode())
 print("FOLDER", os.environ[meters.FOLDER])
 meters.serve_if_wanted(Settings(metrics_port=port))
 """
 
 
-def test_children_are_added_up_and_what_those_hold_that_left_is_not(checkout: Path) -> None:
+#: Flower, where it is installed, has Celery's command line do so.
+EARLY = "import prometheus_client\n"
+
+
+@pytest.mark.parametrize("script", [SCRIPT, EARLY + SCRIPT])
+def test_children_are_added_up_and_what_those_hold_that_left_or_died_is_not(
+    checkout: Path, script: str
+) -> None:
     environ = {name: value for name, value in os.environ.items() if "PROMETHEUS" not in name}
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT],
+        [sys.executable, "-c", script],
         cwd=checkout,
         env=environ,
         capture_output=True,
@@ -46,9 +66,10 @@ def test_children_are_added_up_and_what_those_hold_that_left_is_not(checkout: Pa
         timeout=60,
     )
     lines = done.stdout.splitlines()
-    assert 'broadsheet_captures_total{complete="true"} 3.0' in lines
-    assert 'broadsheet_captures_total{complete="false"} 1.0' in lines
+    assert 'broadsheet_mails_total{outcome="sent"} 3.0' in lines
+    assert 'broadsheet_mails_total{outcome="failed"} 1.0' in lines
     assert 'broadsheet_task_seconds_count{kind="render"} 3.0' in lines
+    assert "beat_tick" not in done.stdout
     assert "broadsheet_browser_memory_bytes 100.0" in lines
     folder = next(line.partition(" ")[2] for line in lines if line.startswith("FOLDER"))
     # It goes with the process that made it.

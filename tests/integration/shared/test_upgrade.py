@@ -13,7 +13,7 @@ from psycopg.rows import dict_row
 
 from beat import tick
 from beat.tick import Memory
-from shared import captures, db, resolutions, runs
+from shared import captures, db, resolutions, runs, tally
 from shared.migrate import migrate
 from shared.settings import Settings
 from shared.spec import DashboardSpec, RunSpec
@@ -101,6 +101,11 @@ def test_every_run_is_still_to_be_read_and_those_under_way_go_on(
             assert capture.spec.dashboard.uid == "a"
             assert (capture.spec.formats, capture.spec.tables) == (("pdf",), True)
             assert capture.spec.at == run.scheduled_for
+        totals = tally.read(conn)
+        assert {(one.state, one.number) for one in totals["runs"]} == {
+            (state, 1) for state in runs.FINAL
+        }
+        assert [(one.state, one.number) for one in totals["deliveries"]] == [("unknown", 2)]
         conn.execute("UPDATE task SET ring_at = now()")
     bell = RecordingBell()
     tick.run_tick(pool, bell, settings, Memory())
