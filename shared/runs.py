@@ -287,6 +287,15 @@ def amiss(conn: Connection, *, limit: int) -> list[Run]:
     return [from_row(row) for row in rows]
 
 
+def ended_last_day(conn: Connection) -> dict[str, int]:
+    """Return how many slots of any org ended so or so within 24 hours."""
+    rows = conn.execute(
+        "SELECT state, count(*) AS number FROM run WHERE kind = 'schedule' "
+        "AND finished_at > statement_timestamp() - interval '1 day' GROUP BY state"
+    )
+    return {row["state"]: row["number"] for row in rows}
+
+
 def unrendered(
     conn: Connection, *, org_id: int | None = None, report_id: int | None = None
 ) -> list[int]:
