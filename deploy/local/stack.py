@@ -38,13 +38,13 @@ LOOPBACK = "127.0.0.1"
 ROLES = ("api", "beat", "render", "deliver")
 #: Those that measure themselves at a port of their own; the API does so at its only one.
 MEASURED = ("beat", "render", "deliver")
-QUIET_WORKER = "celery -A workers.app worker --without-gossip --without-mingle --without-heartbeat"
+QUIET_WORKER = "celery -q -A workers.app worker --without-gossip --without-mingle"
 #: What is run, after `python -m`. A port of 0 takes any free one; the log then names it.
 COMMANDS = {
     "inbox": "deploy.local.inbox --port=0 --http-port=0 --folder={folder}/inbox",
     "grafana": "deploy.local.grafana --port=0 --frontend=scenes",
     "api": "gunicorn --config=python:api.gunicorn_conf --bind={address} api.wsgi:application",
-    "beat": "celery -A beat.app beat -S beat.scheduler:ReportScheduler",
+    "beat": "celery -q -A beat.app beat -S beat.scheduler:ReportScheduler",
     "render": QUIET_WORKER + " -Q render -n render@%h -c {slots}",
     "deliver": QUIET_WORKER + " -Q deliver -n deliver@%h -c 2",
 }
