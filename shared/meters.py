@@ -41,7 +41,7 @@ class Meter:
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
     gauge: bool = False
-    #: What its only label may be: told as zeros from the start, so that the first one is seen to rise.
+    #: What its only label may be: zeros from the start, so that the first one is seen to rise.
     values: tuple[str, ...] = ()
     #: Which processes have it: a zero of all others would say what is not so.
     role: str = WORKER
@@ -63,7 +63,7 @@ METERS: Mapping[str, Meter] = {
     "browser_recycles": Meter(
         "Browsers that gave way to a new one, by why.",
         ("cause",),
-        values=("memory", "captures", "age", "crash"),
+        values=("memory", "captures", "age", "fault"),
     ),
     "browser_memory_bytes": Meter("What browsers held after their last captures.", gauge=True),
     "mails": Meter("Attempts to deliver a mail, by what came of them.", ("outcome",)),
