@@ -44,6 +44,9 @@ from shared.settings import Settings
 #: Bytes of a refused body that are read; proxies pass no more on, as those in `deploy/proxy`.
 READ_ON = 4_194_304
 
+#: Parts of addresses that stand on every line of the log.
+ABOUT = ("report_id", "run_id", "delivery_id")
+
 BLUEPRINTS = (
     reports.blp,
     mail.blp,
@@ -95,6 +98,7 @@ def create_app(
     app.before_request(_begin_clock)
     app.before_request(_check_address)
     auth.register(app, auth.authenticator(settings, pool=pool, grafana=grafana))
+    app.before_request(_name_org)
     app.after_request(_headers)
     app.after_request(_read_on)
     app.after_request(_measure)
@@ -140,13 +144,21 @@ class Id64(BaseConverter):
 
 
 def _name_client() -> None:
-    """Put the client's address on every line that is logged for this request."""
-    structlog.contextvars.bind_contextvars(client=request.remote_addr)
+    """Put the client's address, and what the request is about, on every line logged for it."""
+    given = request.view_args or {}
+    about = {name: given[name] for name in ABOUT if name in given}
+    structlog.contextvars.bind_contextvars(client=request.remote_addr, **about)
+
+
+def _name_org() -> None:
+    """Put the organisation of who asks there too, once that is known."""
+    if "identity" in g:
+        structlog.contextvars.bind_contextvars(org_id=g.identity.org_id)
 
 
 def _forget_client(_: BaseException | None) -> None:
-    """Take it off again: the thread goes on to serve others."""
-    structlog.contextvars.unbind_contextvars("client")
+    """Take it all off again: the thread goes on to serve others."""
+    structlog.contextvars.unbind_contextvars("client", "org_id", *ABOUT)
 
 
 def _check_address() -> None:

@@ -18,6 +18,7 @@ from shared.errors import (
     DashboardNotFound,
     DatabaseAway,
     GrafanaAway,
+    NotMigrated,
 )
 from shared.grafana import CallerUnknown, ForeignToken, OrgHidden
 
@@ -29,6 +30,7 @@ STATUS: dict[type[BroadsheetError], int] = {
     DashboardForbidden: 403,
     NoSlot: 429,
     DatabaseAway: 503,
+    NotMigrated: 503,
     CallerUnknown: 401,
     GrafanaAway: 503,
     GrafanaOpen: 503,

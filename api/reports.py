@@ -430,7 +430,14 @@ def _note_lost_slot(conn: Connection, stored: Report, now: dt.datetime) -> None:
         cause=LOST_SLOT,
     )
     runs.insert_slots(conn, [lost], lifetime=0)
-    logger.error("report.not_sent", report_id=stored.id, slot=slot.isoformat(), cause=LOST_SLOT)
+    logger.error(
+        "report.not_sent",
+        org_id=stored.org_id,
+        report_id=stored.id,
+        slot=slot.isoformat(),
+        state=lost.state,
+        cause=LOST_SLOT,
+    )
 
 
 def _store(conn: Connection, report: Report) -> None:

@@ -53,7 +53,7 @@ def claim_batch(conn: Connection, now: dt.datetime, patience: Patience) -> int:
         try:
             decided = plan(report.schedule, report.next_run_at, now, patience.catchup)
         except Exception as exc:
-            logger.exception("report.uncomputable", report_id=report.id)
+            logger.exception("report.uncomputable", org_id=report.org_id, report_id=report.id)
             cause = UNCOMPUTABLE.format(error=repr(exc)[:300])
             news.append(_slot(report, report.next_run_at, state="missed", cause=cause))
             moved.append((report.id, now + POISONED, SCHEDULED))
@@ -67,6 +67,7 @@ def claim_batch(conn: Connection, now: dt.datetime, patience: Patience) -> int:
         if run["state"] != "queued":
             logger.error(
                 "report.not_sent",
+                org_id=run["org_id"],
                 report_id=run["report_id"],
                 run_id=run["id"],
                 slot=run["scheduled_for"].isoformat(),

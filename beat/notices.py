@@ -76,7 +76,13 @@ def _notice(conn: Connection, row: Mapping[str, Any], settings: Settings) -> lis
     if run_id is None:
         return []
     runs.admit_without_captures(conn, run_id)
-    logger.info("notice.made", run_id=run_id, of_run=row["id"], report_id=row["report_id"])
+    logger.info(
+        "notice.made",
+        org_id=row["org_id"],
+        report_id=row["report_id"],
+        run_id=run_id,
+        of_run=row["id"],
+    )
     return tasks.insert_assemblies(conn, {run_id: runs.LANES[runs.NOTICE]})
 
 

@@ -89,7 +89,9 @@ def _reap_one(pool: Pool, task_id: int, *, max_attempts: int) -> bool:
         return False
     logger.warning(
         "lease.expired",
-        run_id=claim.run_id,
+        org_id=claim.org_id,
+        report_id=claim.report_id,
+        run_id=claim.for_run,
         capture_id=claim.capture_id,
         kind=claim.kind,
         owner=claim.owner,

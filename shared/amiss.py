@@ -54,6 +54,20 @@ def find(there: Backlog, processes: Sequence[Process], servers: Sequence[MailSer
     return found
 
 
+def not_sent(there: Backlog) -> list[str]:
+    """Return a sentence on the slots of the last day that did not go out, if there are any.
+
+    Apart from `find`, since it stays true for a day, whether or not all is well by now.
+    """
+    states = {state: number for state, number in there.not_sent.items() if number}
+    if not states:
+        return []
+    counted = ", ".join(f"{number} {state}" for state, number in states.items())
+    first = next(iter(states))
+    remedy = f"`broadsheet runs --state {first}`, then `broadsheet retry`."
+    return [f"Slots of the last 24 hours that did not go out to everybody: {counted}. {remedy}"]
+
+
 def read(conn: Connection) -> list[str]:
     """Return what is amiss at this moment, of all organisations."""
     return find(backlog.read(conn), presence.find(conn), mail_server.find(conn))

@@ -41,6 +41,10 @@ class DatabaseAway(Transient):
     """The database does not answer; check BROADSHEET_DATABASE_URL and that Postgres is up."""
 
 
+class NotMigrated(Transient):
+    """The database is not at this release's version; run `broadsheet migrate`."""
+
+
 class QueueAway(Transient):
     """The message broker does not answer; check BROADSHEET_REDIS_URL and that Redis is up."""
 

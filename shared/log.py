@@ -60,6 +60,12 @@ def configure(settings: Settings, *, process: str) -> None:
     # httpx logs every request with its URL at INFO: too much, and it names dashboards.
     for chatty in ("httpx", "httpcore", "kombu", "amqp", "fontTools", "asyncio"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    # Celery tells of each task by an id of its own, which leads to no run; what becomes of a task
+    # is told by us, with the ids. Its warnings and errors stay.
+    for nameless in ("celery.worker.strategy", "celery.app.trace"):
+        logging.getLogger(nameless).setLevel(logging.WARNING)
+    # Python's own warnings would go out as bare text.
+    logging.captureWarnings(capture=True)
     # While pictures are made smaller: it copies the colour profile that the pictures of a PDF share
     # once for each, a few hundred bytes, and warns that there are then more objects than before.
     logging.getLogger("pypdf._writer").setLevel(logging.ERROR)

@@ -41,20 +41,30 @@ class Meter:
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
     gauge: bool = False
+    #: What its only label may be: zeros from the start, so that the first one is seen to rise.
+    values: tuple[str, ...] = ()
     #: Which processes have it: a zero of all others would say what is not so.
     role: str = WORKER
 
 
 METERS: Mapping[str, Meter] = {
     "task_seconds": Meter("What a worker took for a task, by its kind.", ("kind",), SLOW),
-    "tasks_failed": Meter("Attempts that ended in an error, by kind of task.", ("kind",)),
+    "tasks_failed": Meter(
+        "Attempts that ended in an error, by kind of task.",
+        ("kind",),
+        values=("render", "assemble", "deliver"),
+    ),
     "capture_stage_seconds": Meter("Stages of a capture.", ("stage",), FAST),
     "capture_panels": Meter("Panels that were captured, by verdict.", ("state",)),
     "grafana_request_seconds": Meter(
         "Queries of captures to Grafana, by status (0: no answer).", ("status",), FAST
     ),
     "browser_launches": Meter("Browsers that were started."),
-    "browser_recycles": Meter("Browsers that gave way to a new one, by why.", ("cause",)),
+    "browser_recycles": Meter(
+        "Browsers that gave way to a new one, by why.",
+        ("cause",),
+        values=("memory", "captures", "age", "fault"),
+    ),
     "browser_memory_bytes": Meter("What browsers held after their last captures.", gauge=True),
     "mails": Meter("Attempts to deliver a mail, by what came of them.", ("outcome",)),
     "beat_tick_seconds": Meter("What a tick of beat took.", (), FAST, role=BEAT),
@@ -109,6 +119,8 @@ def begin(role: str) -> None:
             _meters[name] = prometheus.Gauge(**common, multiprocess_mode="livesum")
         else:
             _meters[name] = prometheus.Counter(**common)
+        for value in meter.values:
+            _meters[name].labels(value)
 
 
 def count(name: str, number: float = 1, **labels: object) -> None:

@@ -12,6 +12,7 @@ from importlib import resources
 import yoyo
 
 from shared import db
+from shared.db import Connection
 
 #: Any number that nothing else in this database uses as an advisory lock.
 LOCK = 4_113_702_655
@@ -47,13 +48,19 @@ def pending(database_url: str) -> list[str]:
 
     Raises `DatabaseAway` when the database cannot be reached.
     """
+    with db.connect(database_url, application="broadsheet-migrate") as conn, db.translated():
+        return missing(conn)
+
+
+def missing(conn: Connection) -> list[str]:
+    """Return the ids of this release's migrations that the database lacks, in order."""
     folder = resources.files("shared") / "migrations"
     known = sorted(
         file.name.removesuffix(".sql") for file in folder.iterdir() if file.name.endswith(".sql")
     )
-    with db.connect(database_url, application="broadsheet-migrate") as conn, db.translated():
-        row = conn.execute("SELECT to_regclass('_yoyo_migration') IS NOT NULL AS any").fetchone()
-        if not (row and row["any"]):
-            return known
-        rows = conn.execute("SELECT migration_id FROM _yoyo_migration").fetchall()
-    return [name for name in known if name not in {row["migration_id"] for row in rows}]
+    row = conn.execute("SELECT to_regclass('_yoyo_migration') IS NOT NULL AS any").fetchone()
+    if not (row and row["any"]):
+        return known
+    rows = conn.execute("SELECT migration_id FROM _yoyo_migration")
+    applied = {row["migration_id"] for row in rows}
+    return [name for name in known if name not in applied]

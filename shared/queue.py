@@ -151,6 +151,8 @@ class Bell:
                 self.app.send_task(
                     TASK_NAMES[ring.kind],
                     args=[ring.task_id],
+                    # What Flower and Celery's events show; the worker gets the id only.
+                    argsrepr=ring.about,
                     queue=queue_of(ring, again=again),
                     priority=priority(ring),
                     ignore_result=True,

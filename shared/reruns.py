@@ -135,5 +135,8 @@ def rerun(conn: Connection, run_id: int, *, who: str, lifetime: float) -> Rerun:
         rings = tasks.insert_deliveries(
             conn, run_id, [row["id"] for row in rows], runs.LANES[runs.SCHEDULE]
         )
-    logger.info("run.again", run_id=run_id, what=planned.what, mails=planned.mails, who=who)
+    of = conn.execute("SELECT org_id, report_id FROM run WHERE id = %s", [run_id]).fetchone()
+    logger.info(
+        "run.again", **(of or {}), run_id=run_id, what=planned.what, mails=planned.mails, who=who
+    )
     return Rerun(run_id=run_id, what=planned.what, mails=planned.mails, rings=tuple(rings))

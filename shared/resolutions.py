@@ -115,18 +115,23 @@ def resolve(
         ended = deliveries.outcome(conn, entry.run_id)
         if ended:
             conn.execute(SETTLE_ANEW, {"id": entry.run_id, "state": ended[0], "cause": ended[1]})
+    run = conn.execute(
+        "SELECT org_id, report_id, state FROM run WHERE id = %s", [entry.run_id]
+    ).fetchone()
+    assert run is not None  # noqa: S101 - a delivery has a run, which is locked
     logger.info(
         "delivery.resolved",
-        delivery_id=delivery_id,
+        org_id=run["org_id"],
+        report_id=run["report_id"],
         run_id=entry.run_id,
+        delivery_id=delivery_id,
+        attempt=row["attempts"],
         verdict=verdict,
         through=resolver.through,
         token_id=resolver.token_id,
         who=resolver.who,
     )
-    state = conn.execute("SELECT state FROM run WHERE id = %s", [entry.run_id]).fetchone()
-    assert state is not None  # noqa: S101 - a delivery has a run, which is locked
-    return Resolved(run_state=state["state"], rings=rings)
+    return Resolved(run_state=run["state"], rings=rings)
 
 
 def of_run(conn: Connection, run_id: int) -> Mapping[int, Sequence[Resolution]]:

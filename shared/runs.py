@@ -154,7 +154,7 @@ SELECT org_id, report_id, report_revision, 'schedule', scheduled_for, state, cau
               %(cause)s::text[])
        AS new (org_id, report_id, report_revision, scheduled_for, aside, state, cause)
 ON CONFLICT DO NOTHING
-RETURNING id, report_id, state, cause, scheduled_for
+RETURNING id, org_id, report_id, state, cause, scheduled_for
 """
 
 
@@ -164,7 +164,7 @@ def insert_slots(
     """Store slots as runs; a slot that has one already is left out of what is returned.
 
     A queued one must be rendered within `lifetime` seconds of when it may begin. Returns rows of
-    id, report_id, state, cause and scheduled_for.
+    id, org_id, report_id, state, cause and scheduled_for.
     """
     if not news:
         return []
@@ -287,6 +287,15 @@ def amiss(conn: Connection, *, limit: int) -> list[Run]:
     return [from_row(row) for row in rows]
 
 
+def ended_last_day(conn: Connection) -> dict[str, int]:
+    """Return how many slots of any org ended so or so within 24 hours."""
+    rows = conn.execute(
+        "SELECT state, count(*) AS number FROM run WHERE kind = 'schedule' "
+        "AND finished_at > statement_timestamp() - interval '1 day' GROUP BY state"
+    )
+    return {row["state"]: row["number"] for row in rows}
+
+
 def unrendered(
     conn: Connection, *, org_id: int | None = None, report_id: int | None = None
 ) -> list[int]:
@@ -402,7 +411,7 @@ def finish(conn: Connection, run_id: int, state: str, cause: str | None = None) 
     ended = conn.execute(
         "UPDATE run SET state = %s, cause = %s, finished_at = clock_timestamp() "
         "WHERE id = %s AND state IN ('queued', 'rendering', 'delivering') "
-        "RETURNING report_id, kind, scheduled_for",
+        "RETURNING org_id, report_id, kind, scheduled_for",
         [state, cause, run_id],
     ).fetchone()
     if ended is None:
@@ -410,6 +419,7 @@ def finish(conn: Connection, run_id: int, state: str, cause: str | None = None) 
     if ended["kind"] == SCHEDULE and state in AMISS:
         logger.error(
             "report.not_sent",
+            org_id=ended["org_id"],
             report_id=ended["report_id"],
             run_id=run_id,
             slot=ended["scheduled_for"].isoformat(),

@@ -8,7 +8,7 @@ worker that lost its lease changes nothing, because its transaction is rolled ba
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from shared.db import Connection
 from shared.errors import LostLease
@@ -39,6 +39,17 @@ class Ring:
     task_id: int
     kind: str
     lane: str
+    #: What it is about, for who looks at messages.
+    run_id: int | None = field(default=None, compare=False)
+    capture_id: int | None = field(default=None, compare=False)
+    delivery_id: int | None = field(default=None, compare=False)
+
+    @property
+    def about(self) -> str:
+        """The task's id and what it is about: `6 (run 3, delivery 8)`."""
+        parts = {"run": self.run_id, "capture": self.capture_id, "delivery": self.delivery_id}
+        known = ", ".join(f"{noun} {number}" for noun, number in parts.items() if number)
+        return f"{self.task_id} ({known})" if known else str(self.task_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +65,10 @@ class Claim:
     lane: str
     attempt: int
     owner: str
-    #: Whose it is; of a capture, which may be several reports', one of them.
+    #: Whose it is; of a capture, which may be several runs', the first of them.
     org_id: int | None = None
     report_id: int | None = None
+    for_run: int | None = None
     #: Seconds that this worker may go without renewing.
     lease: float = 0.0
 
@@ -66,7 +78,7 @@ INSERT INTO task (kind, run_id, capture_id, delivery_id, lane)
 SELECT %(kind)s, * FROM unnest(%(runs)s::bigint[], %(captures)s::bigint[],
                                %(deliveries)s::bigint[], %(lanes)s::text[])
 ON CONFLICT DO NOTHING
-RETURNING id AS task_id, kind, lane
+RETURNING id AS task_id, kind, lane, run_id, capture_id, delivery_id
 """
 
 
@@ -138,19 +150,25 @@ def hurry(conn: Connection, capture_ids: Sequence[int]) -> list[Ring]:
     return [Ring(row["task_id"], row["kind"], row["lane"]) for row in rows if row["due"]]
 
 
-CLAIM = """
+WAITS = """
+      FROM run_capture JOIN run ON run.id = run_capture.run_id
+     WHERE run_capture.capture_id = task.capture_id AND run.state IN ('queued', 'rendering')
+"""
+CLAIMED = f"""
+id AS task_id, kind, run_id, capture_id, delivery_id, lane, attempt, owner,
+coalesce((SELECT org_id FROM run WHERE run.id = task.run_id),
+         (SELECT org_id FROM capture WHERE capture.id = task.capture_id)) AS org_id,
+coalesce((SELECT report_id FROM run WHERE run.id = task.run_id),
+         (SELECT min(report_id) {WAITS})) AS report_id,
+coalesce(run_id, (SELECT min(run.id) {WAITS})) AS for_run
+"""
+CLAIM = f"""
 UPDATE task
    SET attempt = attempt + 1, owner = %(owner)s,
        lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
  WHERE id = %(id)s AND kind = %(kind)s
    AND lease_until IS NULL AND not_before <= statement_timestamp()
-RETURNING id AS task_id, kind, run_id, capture_id, delivery_id, lane, attempt, owner,
-          coalesce((SELECT org_id FROM run WHERE run.id = task.run_id),
-                   (SELECT org_id FROM capture WHERE capture.id = task.capture_id)) AS org_id,
-          coalesce((SELECT report_id FROM run WHERE run.id = task.run_id),
-                   (SELECT min(report_id) FROM run_capture JOIN run ON run.id = run_capture.run_id
-                     WHERE run_capture.capture_id = task.capture_id
-                       AND run.state IN ('queued', 'rendering'))) AS report_id
+RETURNING {CLAIMED}
 """
 
 
@@ -266,7 +284,7 @@ def published(conn: Connection, task_ids: Iterable[int]) -> None:
 
 
 UNHEARD = """
-SELECT id AS task_id, kind, lane FROM task
+SELECT id AS task_id, kind, lane, run_id, capture_id, delivery_id FROM task
  WHERE lease_until IS NULL AND kind = %s AND ring_at <= statement_timestamp()
  ORDER BY ring_at LIMIT %s FOR UPDATE SKIP LOCKED
 """
@@ -323,15 +341,14 @@ def expired(conn: Connection, *, limit: int) -> list[int]:
 def claim_of(conn: Connection, task_id: int) -> Claim | None:
     """Return what a worker has, without a lock; None when nobody has it."""
     row = conn.execute(
-        "SELECT id AS task_id, kind, run_id, capture_id, delivery_id, lane, attempt, owner "
-        "FROM task WHERE id = %s AND owner IS NOT NULL",
+        f"SELECT {CLAIMED} FROM task WHERE id = %s AND owner IS NOT NULL",
         [task_id],
     ).fetchone()
     return Claim(**row) if row else None
 
 
-EXPIRED = """
-SELECT id AS task_id, kind, run_id, capture_id, delivery_id, lane, attempt, owner FROM task
+EXPIRED = f"""
+SELECT {CLAIMED} FROM task
  WHERE id = %s AND lease_until < statement_timestamp() FOR UPDATE
 """
 

@@ -787,10 +787,8 @@ def _setback(claim: Claim, deps: Deps) -> Iterator[None]:
     When the database is what failed, nothing can be told now: the lease runs out and beat finds
     the task. Anything that is no error (a shutdown) passes through with the same effect.
     """
-    of: dict[str, Any] = (
-        {"capture_id": claim.capture_id} if claim.capture_id else {"run_id": claim.run_id}
-    )
-    of |= {"org_id": claim.org_id, "report_id": claim.report_id}
+    of: dict[str, Any] = {"capture_id": claim.capture_id} if claim.capture_id else {}
+    of |= {"run_id": claim.for_run, "org_id": claim.org_id, "report_id": claim.report_id}
     # A mail's attempts are counted by its delivery.
     of |= {"delivery_id": claim.delivery_id} if claim.delivery_id else {"attempt": claim.attempt}
     began = time.monotonic()

@@ -104,7 +104,14 @@ def duration(text: str, option: str) -> dt.timedelta:
 
 def table(rows: Sequence[Sequence[str]]) -> None:
     """Print rows, the first of which is the head, with columns as wide as they need."""
+    for line in lined_up(rows):
+        click.echo(line)
+
+
+def lined_up(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shlex
 import signal
@@ -41,16 +42,37 @@ def main() -> int:
 def up(folder: Path) -> int:
     """Keep a stack running until a signal or a fault ends it."""
     print("Starting Broadsheet on this machine …", flush=True)
-    variables = folder / "up" / "environment"
+    variables, scrapes = folder / "up" / "environment", folder / "up" / "prometheus.yml"
     with Stack(folder / "up" / "log") as stack:
         _write(variables, stack.environ)
-        print(_welcome(stack, variables), flush=True)
+        scrapes.write_text(_scrape_configuration(stack.metrics))
+        print(_welcome(stack, variables, scrapes), flush=True)
         try:
             while True:
                 stack.check()
                 time.sleep(LOOK)
         finally:
             variables.unlink(missing_ok=True)
+            scrapes.unlink(missing_ok=True)
+
+
+def _scrape_configuration(metrics: Mapping[str, str]) -> str:
+    """Return what a Prometheus on this machine scrapes, as deploy/prometheus has it."""
+    jobs = {
+        "api": [metrics["api"]],
+        "workers": [metrics["render"], metrics["deliver"]],
+        "beat": [metrics["beat"]],
+    }
+    document = {
+        # Short, so that what happens is seen at once. JSON is YAML.
+        "global": {"scrape_interval": "5s", "evaluation_interval": "5s"},
+        "rule_files": [str(CHECKOUT / "deploy" / "prometheus" / "alerts.yml")],
+        "scrape_configs": [
+            {"job_name": f"broadsheet-{job}", "static_configs": [{"targets": targets}]}
+            for job, targets in jobs.items()
+        ],
+    }
+    return json.dumps(document, indent=2) + "\n"
 
 
 def _write(path: Path, environ: Mapping[str, str]) -> None:
@@ -65,7 +87,7 @@ def _write(path: Path, environ: Mapping[str, str]) -> None:
         file.writelines(lines)
 
 
-def _welcome(stack: Stack, variables: Path) -> str:
+def _welcome(stack: Stack, variables: Path, scrapes: Path) -> str:
     passed_over = "".join(
         f"\n  {name} is not used here: this stack has its own." for name in stack.passed_over
     )
@@ -84,6 +106,9 @@ Try what README shows, after:
 And the command line, after:
   . {shlex.quote(str(variables))}
   {Path(sys.executable).with_name("broadsheet")} doctor
+A Prometheus beside it, with our alerts:
+  prometheus --web.listen-address=127.0.0.1:9090 --storage.tsdb.path=/tmp/prometheus \\
+    --config.file={shlex.quote(str(scrapes))}
 
 Ready after {stack.started_in:.1f} s. Ctrl-C stops everything, and what it stored is gone then.
 """

@@ -36,13 +36,15 @@ CHECKOUT = Path(__file__).resolve().parent.parent.parent
 LOOPBACK = "127.0.0.1"
 #: Broadsheet's own processes, in the order they start; the rest is what they stand on.
 ROLES = ("api", "beat", "render", "deliver")
-QUIET_WORKER = "celery -A workers.app worker --without-gossip --without-mingle --without-heartbeat"
+#: Those that measure themselves at a port of their own; the API does so at its only one.
+MEASURED = ("beat", "render", "deliver")
+QUIET_WORKER = "celery -q -A workers.app worker --without-gossip --without-mingle"
 #: What is run, after `python -m`. A port of 0 takes any free one; the log then names it.
 COMMANDS = {
     "inbox": "deploy.local.inbox --port=0 --http-port=0 --folder={folder}/inbox",
     "grafana": "deploy.local.grafana --port=0 --frontend=scenes",
     "api": "gunicorn --config=python:api.gunicorn_conf --bind={address} api.wsgi:application",
-    "beat": "celery -A beat.app beat -S beat.scheduler:ReportScheduler",
+    "beat": "celery -q -A beat.app beat -S beat.scheduler:ReportScheduler",
     "render": QUIET_WORKER + " -Q render -n render@%h -c {slots}",
     "deliver": QUIET_WORKER + " -Q deliver -n deliver@%h -c 2",
 }
@@ -52,6 +54,7 @@ READY = {"beat": "beat: Starting", "render": " ready.", "deliver": " ready."}
 OWN = (
     *("DATABASE_URL", "REDIS_URL", "GRAFANA_URL", "GRAFANA_TOKEN"),
     *("SMTP_HOST", "SMTP_PORT", "SMTP_USER", "SMTP_PASSWORD", "SMTP_SECURITY", "SMTP_FROM"),
+    *("METRICS_PORT", "METRICS_ADDRESS"),
 )
 #: What a worker is busy with is thrown away with the rest, so it is not waited for much longer.
 PATIENCE = 4.0
@@ -85,6 +88,8 @@ class Stack:
         self.folder = Path(tempfile.mkdtemp(prefix="broadsheet-")).resolve()
         self.started_in = 0.0
         self.api_url = self.token = self.database_url = self.inbox_url = ""
+        #: Where Prometheus finds each role.
+        self.metrics: dict[str, str] = {}
         self._outer = frozenset(environ)
         self._environ = _cleaned(environ, self.folder)
         self._watchman: subprocess.Popen[bytes] | None = None
@@ -208,6 +213,10 @@ class Stack:
         )
         migrate(self.database_url)
         self.api_url = f"http://{LOOPBACK}:{services.free_port()}"
+        self.metrics = {
+            "api": urlsplit(self.api_url).netloc,
+            **{name: f"{LOOPBACK}:{services.free_port()}" for name in MEASURED},
+        }
         # Links in the mails of this machine lead to its own API, unless another address is set.
         public = {} if self.outside.public_url else {"PUBLIC_URL": self.api_url}
         self._set(DATABASE_URL=self.database_url, REDIS_URL=redis_url, **public)
@@ -249,9 +258,15 @@ class Stack:
             name,
             [sys.executable, "-m", *command],
             log=self.logs / f"{name}.log",
-            environ=self._environ,
+            environ=self._environ | self._own_port(name),
             cwd=CHECKOUT,
         )
+
+    def _own_port(self, name: str) -> dict[str, str]:
+        """Return the variable that gives a process its port for Prometheus."""
+        if name not in MEASURED:
+            return {}
+        return {PREFIX + "METRICS_PORT": self.metrics[name].rpartition(":")[2]}
 
     def _command(self, name: str) -> list[str]:
         """Return the command line of a process, from its Python module on."""

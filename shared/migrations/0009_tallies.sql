@@ -1,8 +1,13 @@
+-- transactional: false
+--
 -- What Prometheus counts: a notch for each thing that happened, made in the transaction in which it
 -- did. Beat adds notches up in `total` and deletes them. Rows are only ever added by who works, so
 -- nobody waits for anybody, and what was counted stays counted when a run is taken up again.
 -- `tally` and `tallied`, of the release before, are left to its beats.
-CREATE TABLE notch (
+--
+-- Each statement is a transaction of its own and may be repeated: who works locks runs, captures and
+-- deliveries in one order or another, so only one of the tables may be held here at a time.
+CREATE TABLE IF NOT EXISTS notch (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     name text NOT NULL,
     kind text NOT NULL DEFAULT '',
@@ -12,7 +17,7 @@ CREATE TABLE notch (
     seconds float8 CHECK (seconds >= 0)
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 
-CREATE TABLE total (
+CREATE TABLE IF NOT EXISTS total (
     name text NOT NULL,
     kind text NOT NULL,
     state text NOT NULL,
@@ -26,7 +31,7 @@ CREATE TABLE total (
 -- Triggers and not the program: the release before, which works beside this one during an upgrade,
 -- and whoever mends a row by hand are counted as well. They act as the owner of the tables, since
 -- `broadsheet_org` may not write here.
-CREATE FUNCTION notch_new_runs() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+CREATE OR REPLACE FUNCTION notch_new_runs() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     INSERT INTO notch (name, state, number)
     SELECT 'slots', state, count(*) FROM made WHERE kind = 'schedule' GROUP BY state;
@@ -36,7 +41,7 @@ BEGIN
     RETURN NULL;
 END $$;
 
-CREATE FUNCTION notch_run() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+CREATE OR REPLACE FUNCTION notch_run() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     IF NEW.state = 'rendering' THEN
         INSERT INTO notch (name, kind, seconds) VALUES ('run_lag', NEW.kind,
@@ -53,7 +58,7 @@ BEGIN
     RETURN NULL;
 END $$;
 
-CREATE FUNCTION notch_capture() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+CREATE OR REPLACE FUNCTION notch_capture() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     INSERT INTO notch (name, state) VALUES ('captures', CASE
         WHEN NEW.state = 'done' THEN
@@ -67,7 +72,7 @@ BEGIN
     RETURN NULL;
 END $$;
 
-CREATE FUNCTION notch_delivery() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+CREATE OR REPLACE FUNCTION notch_delivery() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     INSERT INTO notch (name, state) VALUES ('deliveries', NEW.state);
     RETURN NULL;
@@ -83,32 +88,49 @@ BEGIN
     END LOOP;
 END $$;
 
--- At once, and before the totals so far are taken over: nothing ends in between.
-LOCK TABLE capture, run, delivery IN SHARE ROW EXCLUSIVE MODE;
+-- With its triggers a table's endings so far are taken over: under their lock nothing ends.
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_trigger
+                WHERE tgname = 'notch_run' AND tgrelid = 'run'::regclass) THEN
+        RETURN;
+    END IF;
+    CREATE TRIGGER notch_new_runs AFTER INSERT ON run
+        REFERENCING NEW TABLE AS made FOR EACH STATEMENT EXECUTE FUNCTION notch_new_runs();
+    CREATE TRIGGER notch_run AFTER UPDATE OF state ON run FOR EACH ROW
+        WHEN (OLD.state <> NEW.state AND (NEW.finished_at IS NOT NULL OR NEW.state = 'rendering'))
+        EXECUTE FUNCTION notch_run();
+    INSERT INTO total (name, kind, state, number)
+    SELECT 'runs', kind, state, sum(number) FROM (
+        SELECT kind, state, number FROM tally WHERE name = 'runs'
+        UNION ALL
+        SELECT kind, state, count(*) FROM run
+         WHERE finished_at > coalesce(
+             (SELECT until FROM tallied WHERE name = 'runs'), '-infinity')
+         GROUP BY kind, state
+    ) AS so_far GROUP BY kind, state;
+END $$;
 
-CREATE TRIGGER notch_new_runs AFTER INSERT ON run
-    REFERENCING NEW TABLE AS made FOR EACH STATEMENT EXECUTE FUNCTION notch_new_runs();
-CREATE TRIGGER notch_run AFTER UPDATE OF state ON run FOR EACH ROW
-    WHEN (OLD.state <> NEW.state AND (NEW.finished_at IS NOT NULL OR NEW.state = 'rendering'))
-    EXECUTE FUNCTION notch_run();
-CREATE TRIGGER notch_capture AFTER UPDATE OF state ON capture FOR EACH ROW
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_trigger
+                WHERE tgname = 'notch_delivery' AND tgrelid = 'delivery'::regclass) THEN
+        RETURN;
+    END IF;
+    CREATE TRIGGER notch_delivery AFTER UPDATE OF state ON delivery FOR EACH ROW
+        WHEN (OLD.state <> NEW.state AND NEW.finished_at IS NOT NULL)
+        EXECUTE FUNCTION notch_delivery();
+    INSERT INTO total (name, kind, state, number)
+    SELECT 'deliveries', '', state, sum(number) FROM (
+        SELECT state, number FROM tally WHERE name = 'deliveries'
+        UNION ALL
+        SELECT state, count(*) FROM delivery
+         WHERE finished_at > coalesce(
+             (SELECT until FROM tallied WHERE name = 'deliveries'), '-infinity')
+         GROUP BY state
+    ) AS so_far GROUP BY state;
+END $$;
+
+CREATE OR REPLACE TRIGGER notch_capture AFTER UPDATE OF state ON capture FOR EACH ROW
     WHEN (OLD.state <> NEW.state AND NEW.state IN ('done', 'failed'))
     EXECUTE FUNCTION notch_capture();
-CREATE TRIGGER notch_delivery AFTER UPDATE OF state ON delivery FOR EACH ROW
-    WHEN (OLD.state <> NEW.state AND NEW.finished_at IS NOT NULL)
-    EXECUTE FUNCTION notch_delivery();
-
-INSERT INTO total (name, kind, state, number)
-SELECT name, kind, state, sum(number) FROM (
-    SELECT name, CASE name WHEN 'runs' THEN kind ELSE '' END AS kind, state, number FROM tally
-    UNION ALL
-    SELECT 'runs', kind, state, count(*) FROM run
-     WHERE finished_at > coalesce(
-         (SELECT until FROM tallied WHERE name = 'runs'), '-infinity')
-     GROUP BY kind, state
-    UNION ALL
-    SELECT 'deliveries', '', state, count(*) FROM delivery
-     WHERE finished_at > coalesce(
-         (SELECT until FROM tallied WHERE name = 'deliveries'), '-infinity')
-     GROUP BY state
-) AS so_far GROUP BY name, kind, state;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,8 +11,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
+import yaml
 
 from deploy.local import processes
 from deploy.local.processes import ProcessFault
@@ -93,6 +96,33 @@ def test_the_command_line_finds_the_stack_by_a_file_that_goes_with_it(
     up.send_signal(signal.SIGTERM)
     up.wait(30)
     assert not variables.exists()
+
+
+def test_a_prometheus_finds_every_process_by_a_file_that_goes_with_the_stack(
+    up: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    scrapes = tmp_path / "var" / "up" / "prometheus.yml"
+    found = yaml.safe_load(scrapes.read_text())
+    told = {}
+    for job in found["scrape_configs"]:
+        for address in job["static_configs"][0]["targets"]:
+            text = httpx.get(f"http://{address}/metrics", timeout=10).raise_for_status().text
+            told[address] = (
+                job["job_name"],
+                set(re.findall(r"^# TYPE broadsheet_(\w+)", text, re.MULTILINE)),
+            )
+    jobs = sorted(job for job, _ in told.values())
+    assert jobs == ["broadsheet-api", "broadsheet-beat", *["broadsheet-workers"] * 2]
+    for job, name in (
+        ("broadsheet-api", "reports_due"),
+        ("broadsheet-beat", "beat_tick_seconds"),
+        ("broadsheet-workers", "browser_launches_total"),
+    ):
+        assert all(name in names for other, names in told.values() if other == job), job
+    assert all(Path(rules).is_file() for rules in found["rule_files"])
+    up.send_signal(signal.SIGTERM)
+    up.wait(30)
+    assert not scrapes.exists()
 
 
 def test_a_stack_names_the_settings_that_it_does_not_use(tmp_path: Path) -> None:

@@ -29,12 +29,12 @@ MOST = 50.0
 RUNS = """
 INSERT INTO run (org_id, report_id, kind, scheduled_for, state, cause, spec, mail, admitted_at,
     not_before, started_at, rendered_at, finished_at)
-SELECT report.org_id, report.id, 'schedule', at, state,
-    CASE WHEN state = 'missed' THEN 'c' END, '{"name": "r"}', '{}',
-    CASE WHEN state <> 'queued' THEN at END, at,
-    CASE WHEN state <> 'queued' THEN at END,
-    CASE WHEN state NOT IN ('queued', 'rendering', 'missed') THEN at END,
-    CASE WHEN state IN ('sent', 'missed') THEN at + interval '20 s' END
+SELECT report.org_id, report.id, 'schedule', at, made.state,
+    CASE WHEN made.state = 'missed' THEN 'c' END, '{"name": "r"}', '{}',
+    CASE WHEN made.state <> 'queued' THEN at END, at,
+    CASE WHEN made.state <> 'queued' THEN at END,
+    CASE WHEN made.state NOT IN ('queued', 'rendering', 'missed') THEN at END,
+    CASE WHEN made.state IN ('sent', 'missed') THEN at + interval '20 s' END
   FROM (SELECT n, now() - n * interval '20 s' AS at,
                CASE n %% 100 WHEN 0 THEN 'queued' WHEN 1 THEN 'delivering' WHEN 2 THEN 'missed'
                    ELSE 'sent' END AS state

@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from api.app import create_app
+from shared import db
 from shared.errors import DashboardForbidden, DatabaseAway, GrafanaAway, GrafanaRefused
 from tests.integration.api.fakes import report_body
 
@@ -278,6 +279,27 @@ def test_a_database_that_is_away_is_503(admin, pool):
         assert answer.headers["Retry-After"]
         assert "database" in answer.json["message"]
     assert admin("GET", "/healthz") == (200, {"status": "ok"})
+
+
+def test_a_database_that_is_not_at_this_release_makes_it_unready_and_alive(admin, pool):
+    assert admin("GET", "/readyz") == (200, {"status": "ok"})
+    with db.transaction(pool) as conn:
+        last = conn.execute(
+            "DELETE FROM _yoyo_migration WHERE migration_id = "
+            "(SELECT max(migration_id) FROM _yoyo_migration) RETURNING *"
+        ).fetchone()
+    answer = admin.ask("GET", "/readyz")
+    assert answer.status_code == 503
+    assert "run `broadsheet migrate`" in answer.json["message"]
+    assert last["migration_id"] in answer.json["message"]
+    assert admin("GET", "/healthz") == (200, {"status": "ok"})
+    with db.transaction(pool) as conn:
+        # The next test has the same database.
+        conn.execute(
+            "INSERT INTO _yoyo_migration VALUES (%s, %s, %s)",
+            [last["migration_hash"], last["migration_id"], last["applied_at_utc"]],
+        )
+    assert admin("GET", "/readyz") == (200, {"status": "ok"})
 
 
 def test_a_mistake_of_ours_is_500_in_json_without_its_text(admin, grafana):

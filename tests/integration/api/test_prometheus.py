@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 from pathlib import Path
 
@@ -10,11 +9,7 @@ import pytest
 import yaml
 
 from deploy.local import tools
-from shared.meters import METERS
-from tests.integration.api.fakes import Caller
-
-#: What a histogram is called by its parts.
-PARTS = re.compile(r"_(bucket|count|sum|total)$")
+from tests.integration.api.in_use import told, unknown
 
 
 @pytest.fixture
@@ -63,12 +58,7 @@ def test_each_alert_says_what_to_do_and_is_tried(folder: Path) -> None:
 
 
 def test_alerts_stand_on_metrics_that_there_are(folder: Path, caller) -> None:
-    told: Caller = caller(None)
-    served = set(re.findall(r"^# TYPE (\S+)", told.ask("GET", "/metrics").text, re.MULTILINE))
-    own = {f"broadsheet_{name}" for name in METERS}
-    used = set(re.findall(r"broadsheet_\w+", (folder / "alerts.yml").read_text(encoding="utf-8")))
-    used = {name for name in used if name != "broadsheet"}
-    known = served | own
-    assert {
-        name for name in used if name not in known and PARTS.sub("", name) not in known
-    } == set()
+    known = told(caller(None))
+    rules = yaml.safe_load((folder / "alerts.yml").read_text(encoding="utf-8"))
+    expressions = [rule["expr"] for group in rules["groups"] for rule in group["rules"]]
+    assert [one for expression in expressions for one in unknown(expression, known)] == []

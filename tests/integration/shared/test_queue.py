@@ -54,6 +54,18 @@ def test_mail_has_a_queue_of_its_own_so_that_its_server_holds_up_no_document(
     assert heard(app, queue.RENDER) == [3, 1]
 
 
+def test_who_looks_at_a_message_sees_what_it_is_about_and_the_worker_gets_the_id_only(
+    app: celery.Celery,
+) -> None:
+    Bell(app).ring([Ring(8, "deliver", "scheduled", run_id=3, delivery_id=5)])
+    with app.connection_for_read() as connection, connection.channel() as channel:
+        message = channel.basic_get(queue.DELIVER, no_ack=True)
+    assert message.headers["task"] == "broadsheet.deliver"
+    assert message.headers["argsrepr"] == "8 (run 3, delivery 5)"
+    assert message.payload[:2] == [[8], {}]
+    assert Ring(8, "render", "scheduled").about == "8"
+
+
 def test_a_broker_that_is_away_loses_no_task_and_raises_nothing(
     settings: Settings, environ: dict[str, str]
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+from pathlib import Path
 
 import pytest
 
@@ -202,3 +203,12 @@ def test_two_beats_fold_the_same_once_and_who_asks_meanwhile_finds_all(pool: db.
             tally.fold(second)
         assert counted(pool, tally.RUNS) == expected
     assert counted(pool, tally.RUNS) == expected
+
+
+def test_the_migration_may_be_repeated_where_it_broke_off(pool: db.Pool, checkout: Path) -> None:
+    ledger_of(pool, "sent", "unknown")
+    before = counted(pool, tally.RUNS), counted(pool, tally.DELIVERIES)
+    text = (checkout / "shared" / "migrations" / "0009_tallies.sql").read_text(encoding="utf-8")
+    with db.transaction(pool) as conn:
+        conn.execute(text.encode())
+    assert (counted(pool, tally.RUNS), counted(pool, tally.DELIVERIES)) == before

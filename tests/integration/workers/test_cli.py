@@ -538,6 +538,19 @@ def hourly(number: int) -> reports.Report:
 # status
 
 
+@pytest.fixture
+def everybody(pool: db.Pool) -> None:
+    """A beat and workers for each queue are there."""
+    with db.transaction(pool) as conn:
+        presence.renew(conn, Process(name="a:1", role="beat", version="1"))
+        for number in range(3):
+            presence.renew(
+                conn,
+                Process(name=f"b:{number}", role="worker", queues=["render"], version="1"),
+            )
+        presence.renew(conn, Process(name="c:1", role="worker", queues=["deliver"], version="1"))
+
+
 def test_the_status_says_what_is_amiss_and_what_to_do(
     broadsheet: Command, unknown: int, pool: db.Pool
 ) -> None:
@@ -554,22 +567,38 @@ def test_the_status_says_what_is_amiss_and_what_to_do(
         assert words in done.stdout, done.stdout
 
 
+def test_a_slot_that_did_not_go_out_is_amiss_for_a_day(
+    broadsheet: Command, everybody: None, pool: db.Pool
+) -> None:
+    with db.transaction(pool) as conn:
+        later = dataclasses.replace(hourly(1), next_run_at=db.clock(conn) + HOUR)
+        report_id = reports.insert(conn, later)
+        conn.execute(
+            "INSERT INTO run (org_id, report_id, kind, scheduled_for, state, cause, finished_at) "
+            "SELECT 1, %s, 'schedule', now() - age, 'failed', 'Why', now() - age "
+            "  FROM unnest(ARRAY[interval '2 hours', interval '25 hours']) AS age",
+            [report_id],
+        )
+    done = broadsheet("status")
+    assert done.returncode == 1
+    (amiss,) = [line for line in done.stdout.splitlines() if line.startswith("!")]
+    assert amiss == (
+        "! Slots of the last 24 hours that did not go out to everybody: 1 failed. "
+        "`broadsheet runs --state failed`, then `broadsheet retry`."
+    )
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert ["slots", "0", "0", "1", "0", "0", "0"] in rows
+
+
 def test_the_status_of_a_sound_service_is_0_and_names_pools_and_what_comes(
-    broadsheet: Command, pool: db.Pool
+    broadsheet: Command, everybody: None, pool: db.Pool
 ) -> None:
     with db.transaction(pool) as conn:
         reports.insert(conn, dataclasses.replace(hourly(1), next_run_at=db.clock(conn) + HOUR))
-        presence.renew(conn, Process(name="a:1", role="beat", version="1"))
-        for number in range(3):
-            presence.renew(
-                conn,
-                Process(name=f"b:{number}", role="worker", queues=["render"], version="1"),
-            )
-        presence.renew(conn, Process(name="c:1", role="worker", queues=["deliver"], version="1"))
     done = broadsheet("status")
     assert done.returncode == 0, done.stdout
     assert "Nothing is amiss." in done.stdout
     rows = [line.split() for line in done.stdout.splitlines()]
     assert ["worker", "render", "3", "0", "1", "1"] in rows
     assert ["beat", "1", "0", "1", "1"] in rows
-    assert rows[-1][2:] == ["1", "1", "Report", "1"]
+    assert rows[-1][2:] == ["60", "min", "1", "1", "Report", "1"]
