@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 import httpx
 
+from shared import grafana_paths, traces
 from shared.errors import (
     DashboardForbidden,
     DashboardNotFound,
@@ -326,7 +327,19 @@ class Grafana:
         self, path: str, *, accept: str = "application/json", redirects: bool = False
     ) -> httpx.Response:
         try:
-            answer = self._http.get(path, headers={**self._headers, "Accept": accept})
+            with traces.span(
+                f"GET {grafana_paths.template(path)}",
+                kind="client",
+                method="GET",
+                template=grafana_paths.template(path),
+                url=grafana_paths.shown(self.url, path),
+                server=self._http.base_url.host,
+                port=self._http.base_url.port,
+            ) as span:
+                answer = self._http.get(
+                    path, headers={**self._headers, **traces.headers(), "Accept": accept}
+                )
+                span.answered(answer.status_code)
         except httpx.HTTPError as exc:
             reason = str(exc) or type(exc).__name__
             raise GrafanaSilent(

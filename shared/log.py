@@ -7,6 +7,7 @@ import sys
 
 import structlog
 
+from shared import traces
 from shared.settings import Settings
 
 bind = structlog.contextvars.bound_contextvars
@@ -20,6 +21,7 @@ def configure(settings: Settings, *, process: str) -> None:
     ) -> structlog.typing.EventDict:
         # Not a context variable: the API's threads begin with an empty context.
         event["process"] = process
+        event.update(traces.ids())
         return event
 
     shared_steps: list[structlog.typing.Processor] = [

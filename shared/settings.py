@@ -160,6 +160,8 @@ class Settings:
     catchup_seconds: int = 86_400
     #: A run that is not rendered so long after it might have begun is given up, visibly.
     run_timeout: float = 21_600.0
+    #: Spans of OpenTelemetry, to the collector that its own variables name.
+    traces: bool = False
     log_level: str = "INFO"
     log_format: str = "json"
 
@@ -458,6 +460,10 @@ def _domains(env: FileAwareEnv, variable: str, default: Any) -> tuple[str, ...]:
     return rules
 
 
+def _switch(env: FileAwareEnv, variable: str, default: Any) -> Any:
+    return env.bool(variable, default)
+
+
 def _choice(*choices: str) -> Any:
     def read(env: FileAwareEnv, variable: str, default: Any) -> Any:
         return env.str(variable, default, validate=validate.OneOf(choices))
@@ -524,6 +530,7 @@ _READERS: dict[str, Any] = {
     "max_attachment_size_mb": _whole(1, 1_000),
     "catchup_seconds": _whole(0, 31_536_000),
     "run_timeout": _at_least(10),
+    "traces": _switch,
     "log_level": _choice("DEBUG", "INFO", "WARNING", "ERROR"),
     "log_format": _choice("json", "text"),
 }

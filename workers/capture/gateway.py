@@ -16,12 +16,18 @@ import json
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    nullcontext,
+)
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from shared import log
+from shared import grafana_paths, log, traces
+from shared.traces import Span
 from workers.capture import passage
 from workers.capture.asker import (
     BODY_LIMIT,
@@ -103,6 +109,8 @@ class Gateway:
         self._kept_bytes = 0
         self._under_way: set[asyncio.Task[None]] = set()
         self._closed = False
+        # Requests are heard of by a task that is as old as the browser.
+        self._within = traces.current()
 
     def paused(self, event: Mapping[str, Any]) -> None:
         """Take a paused request, or its answer: the handler of `Fetch.requestPaused`."""
@@ -272,7 +280,9 @@ class Gateway:
             delay = RETRY_DELAY * record.tries
             try:
                 async with self._turn(record):
-                    answer = await self.asker.ask(question, share)
+                    with self._span(record) as span:
+                        answer = await self.asker.ask(question, share)
+                        span.answered(answer.status)
                 if answer.status not in PASSING or record.tries >= self.asker.tries:
                     return answer
                 delay = _retry_after(answer.headers, delay)
@@ -283,6 +293,23 @@ class Gateway:
                 return _told(exc.status, str(exc))
             share.free()
             await self.pause(delay)
+
+    def _span(self, record: Record) -> AbstractContextManager[Span]:
+        """Make a span of one try; the time in line before it is no part of it."""
+        template = grafana_paths.template(record.path)
+        return traces.span(
+            f"{record.method} {template}",
+            kind="client",
+            within=self._within,
+            method=record.method,
+            template=template,
+            url=grafana_paths.shown(self.base.geturl(), record.path),
+            server=self.base.hostname,
+            port=self.base.port,
+            panel=record.panel or None,
+            resend=record.tries - 1 or None,
+            waited=record.waited,
+        )
 
     @asynccontextmanager
     async def _turn(self, record: Record) -> AsyncIterator[None]:
