@@ -160,10 +160,16 @@ def _begin_span() -> None:
             within=traces.continued(request.headers.get(traces.HEADER)),
             method=request.method if route else "_OTHER",
             route=route,
-            path=request.path if route else None,
+            path=request.path if _is_of_numbers() else None,
             scheme=request.scheme,
         )
     )
+
+
+def _is_of_numbers() -> bool:
+    """Whether the address is a route's words and numbers: anything else may be anything."""
+    arguments = (request.view_args or {}).values()
+    return request.url_rule is not None and all(isinstance(one, int) for one in arguments)
 
 
 def _tell_span(response: Response) -> Response:

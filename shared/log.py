@@ -62,6 +62,8 @@ def configure(settings: Settings, *, process: str) -> None:
     # httpx logs every request with its URL at INFO: too much, and it names dashboards.
     for chatty in ("httpx", "httpcore", "kombu", "amqp", "fontTools", "asyncio"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    # It tells of each try to send; that nothing was sent it tells as an error.
+    logging.getLogger("opentelemetry.exporter").setLevel(logging.ERROR)
     # While pictures are made smaller: it copies the colour profile that the pictures of a PDF share
     # once for each, a few hundred bytes, and warns that there are then more objects than before.
     logging.getLogger("pypdf._writer").setLevel(logging.ERROR)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import logging
 import os
 import threading
 import time
@@ -26,16 +27,16 @@ from shared.settings import PREFIX, Settings
 
 if TYPE_CHECKING:
     from opentelemetry import trace
-    from opentelemetry.context import Context
     from opentelemetry.sdk.trace import TracerProvider
 
+#: A span under way as another thread or task is given it; what OpenTelemetry calls a context.
+Context = Any
 Kind = Literal["internal", "server", "client", "producer", "consumer"]
 
 #: What a process that ends waits, in seconds, for a collector to take what is left.
 PATIENCE = 3.0
-#: What OTLP is spoken over. By the standard's variables, of which the first that is set counts.
+#: What OTLP is spoken over, in the standard's words.
 PROTOCOL = "http/protobuf"
-PROTOCOL_VARIABLES = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 HEADER = "traceparent"
 
 
@@ -45,7 +46,7 @@ class Attributes(TypedDict, total=False):
     org: int | None
     report: int | None
     run: int | None
-    runs: list[int]
+    runs: list[int] | None
     run_kind: str
     slot: str
     capture: int | None
@@ -57,7 +58,7 @@ class Attributes(TypedDict, total=False):
     complete: bool
     documents: int
     size: int | None
-    waited: int
+    waited: int | None
     #: Milliseconds by stage.
     stages: Mapping[str, float]
     queue: str
@@ -185,30 +186,39 @@ def check(settings: Settings, environ: Mapping[str, str]) -> None:
     """
     if not settings.traces:
         return
-    for variable in PROTOCOL_VARIABLES:
-        protocol = environ.get(variable)
-        if protocol and protocol != PROTOCOL:
-            raise SettingsError(
-                f"{variable}: Broadsheet speaks {PROTOCOL} only, which collectors take at port "
-                f"4318; set it to that, or unset {PREFIX}TRACES."
-            )
-        if protocol:
-            break
+    _check_standard(environ)
     try:
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415 - see the module's head
-            OTLPSpanExporter,
-        )
-        from opentelemetry.sdk import trace  # noqa: F401, PLC0415 - the same
+        import opentelemetry.exporter.otlp.proto.http.trace_exporter  # noqa: PLC0415 - see the module's head
+        import opentelemetry.sdk.trace.export  # noqa: F401, PLC0415 - the same
     except ImportError as exc:
         raise SettingsError(
             f"{PREFIX}TRACES: is on, and OpenTelemetry is not installed. Install it with "
             f'pip install "broadsheet[traces]", or unset {PREFIX}TRACES.'
         ) from exc
-    try:
-        # It reads the standard's variables, and connects to nothing yet.
-        OTLPSpanExporter()
-    except Exception as exc:
-        raise SettingsError(f"A variable OTEL_EXPORTER_OTLP_… is wrong: {exc}.") from exc
+
+
+def _check_standard(environ: Mapping[str, str]) -> None:
+    """Refuse what would send nothing, ever. The SDK goes on with its defaults for all others."""
+    variable, protocol = _first(environ, "PROTOCOL")
+    if protocol and protocol != PROTOCOL:
+        raise SettingsError(
+            f"{variable}: Broadsheet speaks {PROTOCOL} only, which collectors take at port "
+            f"4318; set it to that, or unset {PREFIX}TRACES."
+        )
+    variable, endpoint = _first(environ, "ENDPOINT")
+    if endpoint and not endpoint.startswith(("http://", "https://")):
+        raise SettingsError(f"{variable}: must be an http:// or https:// address.")
+    variable, pairs = _first(environ, "HEADERS")
+    if any("=" not in pair for pair in pairs.split(",") if pair.strip()):
+        raise SettingsError(f"{variable}: must be name=value, several with commas between.")
+    # It would repeat what it cannot read of those, and they are mostly secret.
+    logging.getLogger("opentelemetry.util.re").disabled = True
+
+
+def _first(environ: Mapping[str, str], name: str) -> tuple[str, str]:
+    """Return a variable of the standard and its value: that for traces goes before that for all."""
+    own, common = f"OTEL_EXPORTER_OTLP_TRACES_{name}", f"OTEL_EXPORTER_OTLP_{name}"
+    return (own, environ[own]) if environ.get(own) else (common, environ.get(common, ""))
 
 
 def begin(settings: Settings, process: str) -> None:
@@ -291,13 +301,16 @@ def span(
     `links` are the spans, as W3C's text, that it has to do with besides. `began` is when, in
     nanoseconds since 1970, where that was before now.
     """
-    if not _on:
+    # Taken once: another thread may end the process's traces meanwhile.
+    tracer = _on.get("tracer")
+    if tracer is None:
         return _OFF
-    return _spanning(name, kind, within, links, began, attributes)
+    return _spanning(tracer, name, kind, within, links, began, attributes)
 
 
 @contextlib.contextmanager
 def _spanning(
+    tracer: trace.Tracer,
     name: str,
     kind: Kind,
     within: Context | None,
@@ -307,7 +320,7 @@ def _spanning(
 ) -> Iterator[Span]:
     from opentelemetry import trace  # noqa: PLC0415 - see the module's head
 
-    begun = _on["tracer"].start_span(
+    begun = tracer.start_span(
         name,
         context=within,
         kind=trace.SpanKind[kind.upper()],
@@ -340,11 +353,11 @@ def begun(name: str, *, kind: Kind, **attributes: Unpack[Attributes]) -> Span:
 
     For many at once, that end when it is known what they came to.
     """
-    if not _on:
+    tracer: trace.Tracer | None = _on.get("tracer")
+    if tracer is None:
         return _NOTHING
     from opentelemetry import trace  # noqa: PLC0415 - see the module's head
 
-    tracer: trace.Tracer = _on["tracer"]
     return Span(
         tracer.start_span(
             name,
@@ -411,10 +424,9 @@ def continued(traceparent: str | None) -> Context | None:
     """Return the span that the text is of, to go on with; a trace begins where there is none."""
     if not _on:
         return None
-    from opentelemetry.context import Context  # noqa: PLC0415 - see the module's head
+    from opentelemetry import context  # noqa: PLC0415 - see the module's head
 
-    found: Context = _propagator().extract({HEADER: traceparent or ""}, Context())
-    return found
+    return _propagator().extract({HEADER: traceparent or ""}, context.Context())
 
 
 def is_recorded(traceparent: str | None) -> bool:

@@ -885,7 +885,7 @@ def _traced(claim: Claim, deps: Deps) -> Iterator[None]:
         org=claim.org_id,
         report=claim.report_id,
         run=run_id,
-        runs=list(found),
+        runs=list(found) if claim.capture_id else None,
         capture=claim.capture_id,
         delivery=claim.delivery_id,
         # A mail's attempts are counted by its delivery.

@@ -26,7 +26,8 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from shared import grafana_paths, log, traces
+from shared import log, traces
+from shared.grafana import asking
 from shared.traces import Span
 from workers.capture import passage
 from workers.capture.asker import (
@@ -296,16 +297,11 @@ class Gateway:
 
     def _span(self, record: Record) -> AbstractContextManager[Span]:
         """Make a span of one try; the time in line before it is no part of it."""
-        template = grafana_paths.template(record.path)
-        return traces.span(
-            f"{record.method} {template}",
-            kind="client",
+        return asking(
+            self.base.geturl(),
+            record.method,
+            record.path,
             within=self._within,
-            method=record.method,
-            template=template,
-            url=grafana_paths.shown(self.base.geturl(), record.path),
-            server=self.base.hostname,
-            port=self.base.port,
             panel=record.panel or None,
             resend=record.tries - 1 or None,
             waited=record.waited,
