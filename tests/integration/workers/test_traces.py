@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
 from shared import db, runs, traces
@@ -12,6 +13,7 @@ from shared.settings import Settings
 from shared.spec import DashboardSpec
 from tests.collector import Collector, Seen
 from tests.integration.workers.test_pipeline import Workshop, workshop
+from tests.unit.workers.capture.test_gateway import GRAFANA, Scene, event
 from workers.mail import MailRefused
 
 __all__ = ["workshop"]
@@ -111,3 +113,37 @@ def test_a_run_from_before_traces_were_on_begins_a_trace_with_each_step(
     [capture] = named(collector.spans, "capture")
     assert capture.parent == ""
     assert capture.attributes["broadsheet.run.id"] == run_id
+
+
+def test_each_try_of_a_question_is_a_span_that_grafana_can_go_on_with(
+    collector: Collector,
+) -> None:
+    answers = iter([httpx.Response(503), httpx.Response(200, json={})])
+    scene = Scene(lambda _: next(answers), base_url=f"{GRAFANA}/sub")
+    paused = event(
+        f"{GRAFANA}/sub/api/ds/query?asked=whatever",
+        "POST",
+        headers={"X-Panel-Id": "7", "traceparent": "of the page"},
+        postData="whatever",
+    )
+    with traces.span("capture"):
+        scene.play(paused)
+    traces.end()
+    first, second = named(collector.spans, "POST /api/ds/query")
+    [capture] = named(collector.spans, "capture")
+    assert {first.parent, second.parent} == {capture.span}
+    assert (first.failed, first.attributes["error.type"], second.failed) == (True, "503", False)
+    assert "http.request.resend_count" not in first.attributes
+    assert second.attributes == {
+        "http.request.method": "POST",
+        "http.request.resend_count": 1,
+        "http.response.status_code": 200,
+        "url.template": "/api/ds/query",
+        "url.full": f"{GRAFANA}/sub/api/ds/query",
+        "server.address": "grafana.example",
+        "server.port": 3000,
+        "broadsheet.panel.id": "7",
+        "broadsheet.waited_ms": 0,
+    }
+    handed = [asked.headers["traceparent"].split("-")[2] for asked in scene.grafana.asked]
+    assert handed == [first.span, second.span]
