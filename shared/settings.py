@@ -280,6 +280,7 @@ def _plain(message: str) -> str:
     """Return the sentence of environs or marshmallow in the words of ours."""
     text = message.rstrip(".").replace("Not a valid", "must be a")
     text = text.replace("must be a integer", "must be a whole number")
+    text = text.replace("must be a boolean", "must be true or false")
     text = text.replace("greater than or equal to", "at least")
     text = text.replace("less than or equal to", "at most")
     return text[:1].lower() + text[1:]
