@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import structlog
 from flask import Flask, Response, g, request
@@ -35,7 +36,7 @@ from api.fields import INT64
 from api.parser import unstorable
 from api.services import EXTENSION, Services
 from api.waiter import Waiter
-from shared import meters
+from shared import meters, traces
 from shared.db import Pool
 from shared.grafana import Grafana
 from shared.queue import Bell
@@ -93,6 +94,8 @@ def create_app(
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]  # as Flask's documentation says
             app.wsgi_app, x_for=trusted, x_proto=trusted, x_host=trusted, x_prefix=trusted
         )
+    app.before_request(_begin_span)
+    app.teardown_request(_end_span)
     app.before_request(_name_client)
     app.teardown_request(_forget_client)
     app.before_request(_begin_clock)
@@ -102,6 +105,7 @@ def create_app(
     app.after_request(_headers)
     app.after_request(_read_on)
     app.after_request(_measure)
+    app.after_request(_tell_span)
     errors.register(app)
     openapi.register(app, BLUEPRINTS, Id64)
     auth.check_declarations(app)
@@ -141,6 +145,49 @@ class Id64(BaseConverter):
         if value.isascii() and value.isdigit() and len(value) < 20 and 0 < int(value) <= INT64:
             return int(value)
         return None
+
+
+#: Asked for by machines, every few seconds.
+UNTRACED = {"/healthz", "/readyz", "/metrics"}
+
+
+def _begin_span() -> None:
+    """Go on with the caller's trace, or begin one. An address that no route has is not shown."""
+    route = request.url_rule.rule if request.url_rule else None
+    g.traced = ExitStack()
+    if route in UNTRACED:
+        return
+    g.span = g.traced.enter_context(
+        traces.span(
+            f"{request.method} {route}" if route else "HTTP",
+            kind="server",
+            within=traces.continued(request.headers.get(traces.HEADER)),
+            method=request.method if route else "_OTHER",
+            route=route,
+            path=request.path if _is_of_numbers() else None,
+            scheme=request.scheme,
+        )
+    )
+
+
+def _is_of_numbers() -> bool:
+    """Whether the address is a route's words and numbers: anything else may be anything."""
+    arguments = (request.view_args or {}).values()
+    return request.url_rule is not None and all(isinstance(one, int) for one in arguments)
+
+
+def _tell_span(response: Response) -> Response:
+    if "span" in g:
+        g.span.note(status=response.status_code)
+        if response.status_code >= 500:
+            g.span.failed(str(response.status_code))
+    return response
+
+
+def _end_span(_: BaseException | None) -> None:
+    """End it in the thread that began it."""
+    if "traced" in g:
+        g.traced.close()
 
 
 def _name_client() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -71,4 +72,6 @@ def _each(grafana: Grafana, uids: Sequence[str]) -> dict[str, Dashboard]:
 
 def _all(question: Callable[[str], T], uids: Sequence[str]) -> list[T]:
     with ThreadPoolExecutor(max_workers=min(AT_ONCE, max(len(uids), 1))) as threads:
-        return list(threads.map(question, uids))
+        # Each with what this thread knows: the span that the question belongs to.
+        asked = [threads.submit(contextvars.copy_context().run, question, uid) for uid in uids]
+        return [one.result() for one in asked]

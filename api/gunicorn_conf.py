@@ -14,7 +14,7 @@ from typing import Any
 from gunicorn import glogging
 
 from api.services import EXTENSION, NEEDED
-from shared import meters
+from shared import meters, traces
 from shared.process import begin
 
 _settings = begin("api", os.environ, *NEEDED)
@@ -76,3 +76,4 @@ def worker_exit(server: Any, worker: Any) -> None:
 
         meters.leave()
         close(worker.app.callable)
+        traces.end()

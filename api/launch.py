@@ -19,7 +19,7 @@ from api.auth import RENDER, SEND, identity
 from api.errors import invalid
 from api.hrefs import here
 from api.services import services, transaction
-from shared import admission, deliveries, runs
+from shared import admission, deliveries, runs, traces
 from shared.db import Connection
 from shared.queue import announce
 from shared.runs import NewRun, Run
@@ -172,6 +172,7 @@ def _stored(make: Make) -> tuple[int, list[Ring]]:
                     report=new.spec.name,
                 )
         if made is not None:
+            traces.note(org=new.org_id, report=new.report_id, run=made[0], run_kind=new.kind)
             return made
     raise InternalServerError("The report is being sent by many callers at once; try again")
 

@@ -14,7 +14,7 @@ from flask import Flask
 from api.app import create_app
 from api.services import NEEDED
 from api.waiter import Waiter
-from shared import amiss, db, meters, presence
+from shared import amiss, db, meters, presence, traces
 from shared.grafana import Grafana
 from shared.presence import Presence
 from shared.process import begin
@@ -29,6 +29,7 @@ GRAFANA_TIMEOUT = 10.0
 def make_application(environ: Mapping[str, str]) -> Flask:
     """Return the app with its real services; end the process when a setting is wrong."""
     settings = begin("api", environ, *NEEDED)
+    traces.begin(settings, "api")
     meters.begin(meters.API)
     waiter = Waiter(settings.session_url, slots=settings.wait_slots)
     waiter.start()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from beat.plan import Plan, plan
-from shared import log, reports, runs, schedule
+from shared import log, reports, runs, schedule, traces
 from shared.db import Connection
 from shared.reports import EXPIRED, SCHEDULED, Due
 from shared.runs import NewSlot
+from shared.traces import Span
 
 logger = log.get(__name__)
 
@@ -61,9 +62,13 @@ def claim_batch(conn: Connection, now: dt.datetime, patience: Patience) -> int:
         news += _slots(report, decided, busy=report.id in busy)
         state = SCHEDULED if decided.next_run_at else EXPIRED
         moved.append((report.id, decided.next_run_at, state))
+    news, spans = _traced(news)
     made = runs.insert_slots(conn, news, lifetime=patience.lifetime)
     reports.advance(conn, moved)
     for run in made:
+        if span := spans.get((run["report_id"], run["scheduled_for"])):
+            span.note(run=run["id"])
+            span.end()
         if run["state"] != "queued":
             logger.error(
                 "report.not_sent",
@@ -76,6 +81,32 @@ def claim_batch(conn: Connection, now: dt.datetime, patience: Patience) -> int:
             )
     logger.info("slots.claimed", reports=len(due), runs=len(made))
     return len(due)
+
+
+def _traced(news: list[NewSlot]) -> tuple[list[NewSlot], dict[tuple[int, dt.datetime], Span]]:
+    """Begin a trace for each slot that is to be run: a tick may claim those of very many reports.
+
+    A span that is not ended, of a slot that another beat has claimed, is never sent.
+    """
+    if not traces.on():
+        return news, {}
+    spans = {
+        (new.report_id, new.scheduled_for): traces.begun(
+            "claim",
+            kind="producer",
+            org=new.org_id,
+            report=new.report_id,
+            slot=new.scheduled_for.isoformat(),
+            run_kind=runs.SCHEDULE,
+        )
+        for new in news
+        if new.state == "queued"
+    }
+    found = [spans.get((new.report_id, new.scheduled_for)) for new in news]
+    return [
+        replace(new, traceparent=span.traceparent) if span else new
+        for new, span in zip(news, found, strict=True)
+    ], spans
 
 
 def _slots(report: Due, decided: Plan, *, busy: bool) -> Iterator[NewSlot]:

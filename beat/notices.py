@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from email.utils import getaddresses
 from typing import Any
 
-from shared import db, log, queue, runs, schedule, tasks
+from shared import db, log, queue, runs, schedule, tasks, traces
 from shared.db import Connection, Pool
 from shared.queue import Bell
 from shared.runs import NewRun
@@ -72,7 +72,16 @@ def _notice(conn: Connection, row: Mapping[str, Any], settings: Settings) -> lis
         spec=_spec(row, recipients, settings.public_url),
         lifetime=settings.run_timeout,
     )
-    run_id = runs.insert(conn, new)
+    with traces.span(
+        "notice",
+        kind="producer",
+        within=traces.continued(None),
+        org=new.org_id,
+        report=new.report_id,
+        run_kind=new.kind,
+    ) as span:
+        run_id = runs.insert(conn, new)
+        span.note(run=run_id)
     if run_id is None:
         return []
     runs.admit_without_captures(conn, run_id)

@@ -9,7 +9,7 @@ import psycopg
 from celery.beat import Scheduler
 
 from beat.tick import LONGEST_SLEEP, Memory, run_tick
-from shared import alive, db, log, meters, presence, reports
+from shared import alive, db, log, meters, presence, reports, traces
 from shared.db import Connection, Pool
 from shared.errors import DatabaseAway
 from shared.presence import Presence
@@ -71,6 +71,7 @@ class ReportScheduler(Scheduler):  # type: ignore[misc]  # Celery has no annotat
         if self._pool:
             self._pool.close()
         self._listener = self._pool = self._presence = None
+        traces.end()
         super().close()
 
     def _open(self) -> Pool:
@@ -80,6 +81,7 @@ class ReportScheduler(Scheduler):  # type: ignore[misc]  # Celery has no annotat
             max_size=2,
             application="broadsheet-beat",
         )
+        traces.begin(self.settings, "beat")
         meters.begin(meters.BEAT)
         meters.serve_if_wanted(self.settings)
         self._presence = Presence(

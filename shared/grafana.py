@@ -10,14 +10,16 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import httpx
 
+from shared import grafana_paths, traces
 from shared.errors import (
     DashboardForbidden,
     DashboardNotFound,
@@ -27,6 +29,7 @@ from shared.errors import (
     SettingsError,
 )
 from shared.settings import Settings
+from shared.traces import Context, Span
 
 #: Where an operator makes an authority known that nobody else knows; OpenSSL's own names.
 AUTHORITIES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -102,6 +105,39 @@ def only_by_worker(settings: Settings) -> bool:
         return False
     own = bool(settings.grafana_ca) or any(os.environ.get(name) for name in AUTHORITIES)
     return bool(settings.grafana_headers) or (own and settings.grafana_url.startswith("https:"))
+
+
+def asking(
+    base: str,
+    method: str,
+    path: str,
+    *,
+    within: Context | None = None,
+    panel: str | None = None,
+    resend: int | None = None,
+    waited: int | None = None,
+) -> AbstractContextManager[Span]:
+    """Make a span of one request to the Grafana at `base`; `path` is below that.
+
+    The request is to carry `traces.headers()`, for a Grafana that makes spans of its own.
+    """
+    if not traces.on():
+        return traces.span("")
+    template = grafana_paths.template(path)
+    parts = urlsplit(base)
+    return traces.span(
+        f"{method} {template}",
+        kind="client",
+        within=within,
+        panel=panel,
+        resend=resend,
+        waited=waited,
+        method=method,
+        template=template,
+        url=grafana_paths.shown(base, path),
+        server=parts.hostname,
+        port=parts.port or {"http": 80, "https": 443}.get(parts.scheme),
+    )
 
 
 def check_redirect(answer: httpx.Response, url: str) -> None:
@@ -326,7 +362,11 @@ class Grafana:
         self, path: str, *, accept: str = "application/json", redirects: bool = False
     ) -> httpx.Response:
         try:
-            answer = self._http.get(path, headers={**self._headers, "Accept": accept})
+            with asking(self.url, "GET", path) as span:
+                answer = self._http.get(
+                    path, headers={**self._headers, **traces.headers(), "Accept": accept}
+                )
+                span.answered(answer.status_code)
         except httpx.HTTPError as exc:
             reason = str(exc) or type(exc).__name__
             raise GrafanaSilent(

@@ -7,6 +7,7 @@ import sys
 
 import structlog
 
+from shared import traces
 from shared.settings import Settings
 
 bind = structlog.contextvars.bound_contextvars
@@ -20,6 +21,7 @@ def configure(settings: Settings, *, process: str) -> None:
     ) -> structlog.typing.EventDict:
         # Not a context variable: the API's threads begin with an empty context.
         event["process"] = process
+        event.update(traces.ids())
         return event
 
     shared_steps: list[structlog.typing.Processor] = [
@@ -66,6 +68,8 @@ def configure(settings: Settings, *, process: str) -> None:
         logging.getLogger(nameless).setLevel(logging.WARNING)
     # Python's own warnings would go out as bare text.
     logging.captureWarnings(capture=True)
+    # It tells of each try to send; that nothing was sent it tells as an error.
+    logging.getLogger("opentelemetry.exporter").setLevel(logging.ERROR)
     # While pictures are made smaller: it copies the colour profile that the pictures of a PDF share
     # once for each, a few hundred bytes, and warns that there are then more objects than before.
     logging.getLogger("pypdf._writer").setLevel(logging.ERROR)

@@ -13,7 +13,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from shared import captures, documents, log, reports
+from shared import captures, documents, log, reports, traces
 from shared.db import Connection
 from shared.spec import RunSpec
 
@@ -108,9 +108,9 @@ class NewRun:
 
 INSERT = """
 INSERT INTO run (org_id, report_id, report_revision, asked_by, idempotency_key,
-                 request_sha256, kind, scheduled_for, state, spec, deadline)
+                 request_sha256, kind, scheduled_for, state, spec, traceparent, deadline)
 VALUES (%(org_id)s, %(report_id)s, %(report_revision)s, %(asked_by)s, %(idempotency_key)s,
-        %(request_sha256)s, %(kind)s, %(scheduled_for)s, 'queued', %(spec)s,
+        %(request_sha256)s, %(kind)s, %(scheduled_for)s, 'queued', %(spec)s, %(traceparent)s,
         clock_timestamp() + make_interval(secs => %(lifetime)s))
 ON CONFLICT DO NOTHING
 RETURNING id
@@ -120,10 +120,11 @@ RETURNING id
 def insert(conn: Connection, new: NewRun) -> int | None:
     """Store a run that somebody asked for and return its id; None when slot or key has one.
 
-    It begins with its admission (`shared.admission`).
+    It begins with its admission (`shared.admission`), and its trace with the span under way.
     """
     values = {name: getattr(new, name) for name in NewRun.__dataclass_fields__}
-    row = conn.execute(INSERT, {**values, "spec": Jsonb(new.spec.to_json())}).fetchone()
+    values |= {"spec": Jsonb(new.spec.to_json()), "traceparent": traces.here()}
+    row = conn.execute(INSERT, values).fetchone()
     return int(row["id"]) if row else None
 
 
@@ -139,20 +140,23 @@ class NewSlot:
     aside: float = 0.0
     state: str = "queued"
     cause: str | None = None
+    #: The span that it begins with, as W3C's text.
+    traceparent: str | None = None
 
 
 INSERT_SLOTS = """
 INSERT INTO run (org_id, report_id, report_revision, kind, scheduled_for, state, cause,
-                 not_before, deadline, finished_at)
-SELECT org_id, report_id, report_revision, 'schedule', scheduled_for, state, cause,
+                 traceparent, not_before, deadline, finished_at)
+SELECT org_id, report_id, report_revision, 'schedule', scheduled_for, state, cause, traceparent,
        scheduled_for + make_interval(secs => aside),
        greatest(scheduled_for + make_interval(secs => aside), statement_timestamp())
            + make_interval(secs => %(lifetime)s),
        CASE WHEN state = 'queued' THEN NULL ELSE clock_timestamp() END
   FROM unnest(%(org_id)s::bigint[], %(report_id)s::bigint[], %(report_revision)s::int[],
               %(scheduled_for)s::timestamptz[], %(aside)s::float8[], %(state)s::text[],
-              %(cause)s::text[])
-       AS new (org_id, report_id, report_revision, scheduled_for, aside, state, cause)
+              %(cause)s::text[], %(traceparent)s::text[])
+       AS new (org_id, report_id, report_revision, scheduled_for, aside, state, cause,
+               traceparent)
 ON CONFLICT DO NOTHING
 RETURNING id, org_id, report_id, state, cause, scheduled_for
 """
@@ -358,6 +362,26 @@ def lock_sharing(conn: Connection, capture_id: int) -> dict[int, str]:
     """
     rows = conn.execute(SHARING, [capture_id])
     return {row["id"]: LANES[row["kind"]] for row in rows}
+
+
+TRACEPARENTS = """
+SELECT id, traceparent FROM run
+ WHERE id = ANY(%(runs)s)
+    OR (id IN (SELECT run_id FROM run_capture WHERE capture_id = %(capture)s)
+        AND state IN ('queued', 'rendering'))
+ ORDER BY id
+"""
+
+
+def traceparents(
+    conn: Connection, run_ids: Sequence[int] = (), *, capture_id: int | None = None
+) -> dict[int, str | None]:
+    """Return the spans that runs began with, by their ids and in their order, as W3C's text.
+
+    Of the runs given, and of those that wait for the capture. Locks nothing.
+    """
+    rows = conn.execute(TRACEPARENTS, {"runs": list(run_ids), "capture": capture_id})
+    return {row["id"]: row["traceparent"] for row in rows}
 
 
 START = """

@@ -162,6 +162,8 @@ class Settings:
     catchup_seconds: int = 86_400
     #: A run that is not rendered so long after it might have begun is given up, visibly.
     run_timeout: float = 21_600.0
+    #: Spans of OpenTelemetry, to the collector that its own variables name.
+    traces: bool = False
     log_level: str = "INFO"
     log_format: str = "json"
 
@@ -290,6 +292,7 @@ def _plain(message: str) -> str:
     """Return the sentence of environs or marshmallow in the words of ours."""
     text = message.rstrip(".").replace("Not a valid", "must be a")
     text = text.replace("must be a integer", "must be a whole number")
+    text = text.replace("must be a boolean", "must be true or false")
     text = text.replace("greater than or equal to", "at least")
     text = text.replace("less than or equal to", "at most")
     return text[:1].lower() + text[1:]
@@ -470,6 +473,10 @@ def _domains(env: FileAwareEnv, variable: str, default: Any) -> tuple[str, ...]:
     return rules
 
 
+def _switch(env: FileAwareEnv, variable: str, default: Any) -> Any:
+    return env.bool(variable, default)
+
+
 def _choice(*choices: str) -> Any:
     def read(env: FileAwareEnv, variable: str, default: Any) -> Any:
         return env.str(variable, default, validate=validate.OneOf(choices))
@@ -537,6 +544,7 @@ _READERS: dict[str, Any] = {
     "max_attachment_size_mb": _whole(1, 1_000),
     "catchup_seconds": _whole(0, 31_536_000),
     "run_timeout": _at_least(10),
+    "traces": _switch,
     "log_level": _choice("DEBUG", "INFO", "WARNING", "ERROR"),
     "log_format": _choice("json", "text"),
 }

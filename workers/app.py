@@ -16,7 +16,7 @@ import celery
 from celery import bootsteps, signals
 from celery.concurrency import prefork
 
-from shared import alive, db, log, mail_server, meters, presence, process, queue
+from shared import alive, db, log, mail_server, meters, presence, process, queue, traces
 from shared.mail_place import MailPlace
 from shared.presence import Presence
 from shared.queue import Bell
@@ -103,6 +103,7 @@ class Hand:
     def be_there(self, queues: Sequence[str]) -> None:
         """Let others know of this child, and what it listens to."""
         here = presence.this(presence.WORKER, queues)
+        traces.begin(self.settings, "worker")
         meters.begin(meters.WORKER)
         self._presence = Presence(self.settings.session_url, here)
         self._presence.start()
@@ -113,13 +114,14 @@ class Hand:
             meters.leave()
             self._presence.close()
             self._presence = None
-        if self._deps is None or self._pid != os.getpid():
-            return
-        if self._browser:
-            self._browser.close()
-        self._deps.mailer.close()
-        self._deps.pool.close()
-        self._deps = self._browser = None
+        if self._deps is not None and self._pid == os.getpid():
+            if self._browser:
+                self._browser.close()
+            self._deps.mailer.close()
+            self._deps.pool.close()
+            self._deps = self._browser = None
+        # Last, since it may have to wait for a collector that hangs.
+        traces.end()
 
 
 class Alive(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no annotations

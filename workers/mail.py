@@ -32,9 +32,11 @@ import flask_mail
 import idna
 from flask import Flask
 
+from shared import traces
 from shared.errors import BroadsheetError, SettingsError
 from shared.mail_place import MailPlace
 from shared.settings import Settings
+from shared.traces import Span
 from workers.messages import LOGO, Letter, header_text
 
 #: RFC 5321 (4.5.3.2.6): a server may need ten minutes to answer the dot, and giving up on it
@@ -208,7 +210,7 @@ class Mailer:
         `SettingsError` without a server.
         """
         self._settings.require("smtp_host")
-        with self._in_use():
+        with self._span("SMTP connect"), self._in_use():
             return self._connection.ready().size_limit
 
     def send(self, message: bytes, *, recipient: str, before_dot: Callable[[], bool]) -> Accepted:
@@ -223,7 +225,7 @@ class Mailer:
         """
         address = _envelope(recipient)
         self._settings.require("smtp_host")
-        with self._in_use():
+        with self._span("SMTP send", size=len(message)) as span, self._in_use():
             client = self._connection.ready(known=True)
             try:
                 code, reply = client.deliver(self._sender, address, message, before_dot)
@@ -234,12 +236,34 @@ class Mailer:
                 raise fault from exc
             self._connection.num_emails += 1
             if 200 <= code <= 299:
+                span.note(phase=client.phase, code=code)
                 return Accepted(code=code, text=_readable(reply))
             if 400 <= code <= 599:
                 raise _refusal(code, reply, client.phase)
             # Neither yes nor no.
             self._connection.drop()
             raise MailUnknown
+
+    @contextlib.contextmanager
+    def _span(self, name: str, *, size: int | None = None) -> Iterator[Span]:
+        """Make a span of the block. Of an answer its code only: servers repeat addresses."""
+        settings = self._settings
+        with traces.span(
+            name,
+            kind="client",
+            server=settings.smtp_host,
+            port=settings.smtp_port,
+            protocol="smtp",
+            size=size,
+        ) as span:
+            try:
+                yield span
+            except MailRefused as exc:
+                span.note(phase=exc.phase, code=exc.code)
+                raise
+            except MailUnknown:
+                span.note(phase="dot")
+                raise
 
     @property
     def phase(self) -> str:

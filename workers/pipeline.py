@@ -14,7 +14,7 @@ import json
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -36,6 +36,7 @@ from shared import (
     runs,
     setbacks,
     tasks,
+    traces,
 )
 from shared.captures import Capture
 from shared.db import Connection, Pool
@@ -107,6 +108,8 @@ def render(task_id: int, deps: Deps) -> None:
             captures.start(conn, capture.id, claim.attempt)
             branding = report_settings.get(conn, capture.org_id).body
         request = _request(capture.org_id, capture.spec, branding)
+        traces.note(dashboard=request.uid)
+        began = traces.now()
         try:
             with beating(deps.pool, claim) as in_vain:
                 captured = deps.render(request, in_vain)
@@ -119,8 +122,12 @@ def render(task_id: int, deps: Deps) -> None:
                 setbacks.lock(conn, claim)
                 _tell(conn, capture.id, captured)
             raise Incomplete.because(captured.verdict)
-        with db.transaction(deps.pool) as conn:
-            rings = _store_capture(conn, claim, capture.id, captured)
+        with traces.span("store"), db.transaction(deps.pool) as conn:
+            sharing = setbacks.lock(conn, claim)
+            rings = _store_capture(conn, claim, capture.id, captured, sharing)
+            spans = runs.traceparents(conn, list(sharing)) if traces.on() else {}
+        traces.note(complete=captured.verdict.complete, stages=captured.timings)
+        _tell_sharers(spans, capture, began)
         _measure(captured)
         logger.info(
             "capture.done",
@@ -130,6 +137,29 @@ def render(task_id: int, deps: Deps) -> None:
             **captured.timings,
         )
         queue.announce(deps.pool, deps.bell, rings)
+
+
+def _tell_sharers(spans: Mapping[int, str | None], capture: Capture, began: int) -> None:
+    """Show the capture in the traces of the other runs that it is for, and lead to it from there.
+
+    `spans` are what the runs began with, by their ids.
+    """
+    here = traces.here()
+    for run_id, text in spans.items():
+        if here is None or text is None or traces.are_of_one(here, text):
+            continue
+        with traces.span(
+            "capture",
+            within=traces.continued(text),
+            links=[here],
+            began=began,
+            org=capture.org_id,
+            run=run_id,
+            capture=capture.id,
+            dashboard=capture.spec.dashboard.uid,
+            outcome="shared",
+        ):
+            pass
 
 
 def _measure(captured: Captured) -> None:
@@ -215,9 +245,13 @@ def _tell(conn: Connection, capture_id: int, captured: Captured) -> None:
 
 
 def _store_capture(
-    conn: Connection, claim: Claim, capture_id: int, captured: Captured
+    conn: Connection,
+    claim: Claim,
+    capture_id: int,
+    captured: Captured,
+    sharing: Mapping[int, str],
 ) -> list[Ring]:
-    sharing = setbacks.lock(conn, claim)
+    """Store it, for the runs that share it, which are locked and given with their lanes."""
     tasks.complete(conn, claim)
     documents.drop_of_capture(conn, capture_id)
 
@@ -261,10 +295,15 @@ def assemble(task_id: int, deps: Deps) -> None:
             branding = deps.logos.found(
                 branding, org_id=run.org_id, look=partial(_uploaded, deps.pool, run.org_id)
             )
-            files = _files(run, done, parts, branding, now, deps.print)
+            with traces.span("make documents"):
+                files = _files(run, done, parts, branding, now, deps.print)
             if run.spec.recipients:
                 files = shrink.to_fit(files, room)
-        with db.transaction(deps.pool) as conn:
+        size = sum(len(file.content) for file in files)
+        with (
+            traces.span("store", documents=len(files), size=size),
+            db.transaction(deps.pool) as conn,
+        ):
             rings = _store_documents(conn, claim, run, done, files, branding, now, began, deps)
         logger.info("run.assembled", documents=len(files))
         queue.announce(deps.pool, deps.bell, rings)
@@ -535,6 +574,7 @@ def deliver(task_id: int, deps: Deps) -> None:
         delivery = _open_delivery(deps, claim)
         if delivery is not None:
             # As the history counts, which leaves out what the mail server was at fault for.
+            traces.note(attempt=delivery.attempts + 1)
             with log.bind(attempt=delivery.attempts + 1):
                 _deliver(deps, claim, delivery)
 
@@ -591,6 +631,7 @@ def _put_back(deps: Deps, claim: Claim, delivery: Delivery, wait: float, cause: 
     if over:
         _finish_delivery(deps, claim, "failed", None, cause or TOO_MANY)
         return
+    traces.note(outcome="put back")
     logger.debug("delivery.put_back", after=round(wait, 1), cause=cause)
 
 
@@ -695,6 +736,9 @@ def _finish_delivery(
                 raise
             time.sleep(AGAIN)
     meters.count("mails", outcome=state)
+    traces.note(outcome=state, code=code)
+    if state != deliveries.SENT:
+        traces.failed(state)
     # Its run may go on for a day with other recipients, and this one has got nothing.
     note = logger.info if state == deliveries.SENT else logger.error
     note("delivery.ended", state=state, code=code, cause=cause)
@@ -752,9 +796,12 @@ def _refused(deps: Deps, claim: Claim, error: MailRefused) -> None:
     if wait is None:
         _finish_delivery(deps, claim, "failed", error.code, error.message)
     elif lighter:
+        traces.note(outcome="lightened", code=error.code)
         logger.warning("delivery.lightened", code=error.code, cause=error.message)
         queue.announce(deps.pool, deps.bell, [Ring(claim.task_id, claim.kind, claim.lane)])
     else:
+        traces.note(outcome="again", code=error.code)
+        traces.failed(type(error).__name__)
         # What concerns every mail was said once, by the gate.
         say = logger.warning if counts else logger.info
         say("delivery.again", after=round(wait), code=error.code, cause=error.message)
@@ -794,7 +841,8 @@ def _setback(claim: Claim, deps: Deps) -> Iterator[None]:
     began = time.monotonic()
     with log.bind(**of, task_id=claim.task_id):
         try:
-            yield
+            with _traced(claim, deps):
+                yield
             meters.observe("task_seconds", time.monotonic() - began, kind=claim.kind)
         except LostLease:
             logger.warning("task.lost", kind=claim.kind)
@@ -806,6 +854,45 @@ def _setback(claim: Claim, deps: Deps) -> Iterator[None]:
             if not isinstance(exc, BroadsheetError):
                 logger.exception("task.broke", kind=claim.kind)
             _again_or_never(claim, deps, exc, cause)
+
+
+@contextmanager
+def _traced(claim: Claim, deps: Deps) -> Iterator[None]:
+    """Make a span of the block, in the trace of the run that the task is of.
+
+    A capture is one run's: of those that wait for it the first whose trace is recorded. What the
+    others see of it, `_tell_sharers` adds.
+    """
+    if not traces.on():
+        yield
+        return
+    began = traces.now()
+    with db.transaction(deps.pool) as conn:
+        ids = [claim.run_id] if claim.run_id else []
+        found = runs.traceparents(conn, ids, capture_id=claim.capture_id)
+    recorded = (run_id for run_id, text in found.items() if traces.is_recorded(text))
+    run_id = next(recorded, next(iter(found), None))
+    with traces.span(
+        SPANS[claim.kind],
+        kind="consumer",
+        within=traces.continued(found.get(run_id or 0)),
+        began=began,
+        org=claim.org_id,
+        report=claim.report_id,
+        run=run_id,
+        runs=list(found) if claim.capture_id else None,
+        capture=claim.capture_id,
+        delivery=claim.delivery_id,
+        # A mail's attempts are counted by its delivery.
+        attempt=None if claim.delivery_id else claim.attempt,
+        queue=queue.QUEUES[claim.kind],
+        message=str(claim.task_id),
+    ):
+        yield
+
+
+#: What the spans of the three are called.
+SPANS = {"render": "capture", "assemble": "assemble", "deliver": "deliver"}
 
 
 def _again_or_never(claim: Claim, deps: Deps, error: Exception, cause: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -91,16 +91,17 @@ def serving(
     *,
     slots: int | None = None,
     grafana: StandIn | None = None,
+    outside: Mapping[str, str] | None = None,
     **settings: str,
 ) -> Iterator[Service]:
     """Run a stack that sends its mail to an inbox of the test's own.
 
     `slots` are how many captures its worker takes at once; `grafana` takes the place of the
-    stack's own stand-in.
+    stack's own stand-in. `outside` are variables that are not Broadsheet's own.
     """
     with Inbox(folder / "mail") as inbox:
         settings |= {"SMTP_PORT": str(inbox.port)}
-        environ = clean_environ()
+        environ = clean_environ() | dict(outside or {})
         if grafana:
             environ |= {
                 "BROADSHEET_GRAFANA_URL": grafana.url,

@@ -16,6 +16,7 @@ from typing import Any, Protocol, Self
 
 import httpx
 
+from shared import traces
 from shared.settings import Settings
 from shared.spec import LONGEST_RENDER
 from workers.capture import passage
@@ -180,7 +181,7 @@ class ByWorker:
             async with self._client.stream(
                 question.method,
                 question.url,
-                headers=passage.forwarded(question.headers, without=self._own),
+                headers=passage.forwarded(question.headers, without=self._own) | traces.headers(),
                 content=question.content,
             ) as answer:
                 body = await share.read(answer.aiter_bytes())
@@ -231,6 +232,7 @@ class ByBrowser:
         self._waiting[question.request_id] = (question.network_id, paused)
         own = {**self._own, **self._authorization}
         headers = passage.forwarded(question.headers, without={name.lower() for name in own}) | own
+        headers |= traces.headers()
         try:
             await self._cdp.send(
                 "Fetch.continueRequest",

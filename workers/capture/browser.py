@@ -26,14 +26,14 @@ from playwright.async_api import Dialog, Page, Playwright, async_playwright
 from playwright.async_api import Error as PlaywrightError
 from psutil import Process
 
-from shared import log, meters
+from shared import log, meters, traces
 from shared.errors import (
     BroadsheetError,
     GrafanaAway,
     Permanent,
     Transient,
 )
-from shared.grafana import ForeignToken, client_arguments
+from shared.grafana import ForeignToken, asking, client_arguments
 from shared.settings import Settings
 from workers.capture import asker, memory
 from workers.capture import page as steps
@@ -499,7 +499,11 @@ class Browser:
         if org_id in self._checked:
             return
         try:
-            answer = await self._http(settings).get(f"{settings.grafana_url}/api/org", timeout=10)
+            with asking(settings.grafana_url, "GET", "/api/org") as span:
+                answer = await self._http(settings).get(
+                    f"{settings.grafana_url}/api/org", headers=traces.headers(), timeout=10
+                )
+                span.answered(answer.status_code)
             body = answer.json()
         except (httpx.HTTPError, ValueError):
             return

@@ -16,12 +16,19 @@ import json
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    nullcontext,
+)
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from shared import log
+from shared import log, traces
+from shared.grafana import asking
+from shared.traces import Span
 from workers.capture import passage
 from workers.capture.asker import (
     BODY_LIMIT,
@@ -103,6 +110,8 @@ class Gateway:
         self._kept_bytes = 0
         self._under_way: set[asyncio.Task[None]] = set()
         self._closed = False
+        # Requests are heard of by a task that is as old as the browser.
+        self._within = traces.current()
 
     def paused(self, event: Mapping[str, Any]) -> None:
         """Take a paused request, or its answer: the handler of `Fetch.requestPaused`."""
@@ -272,7 +281,9 @@ class Gateway:
             delay = RETRY_DELAY * record.tries
             try:
                 async with self._turn(record):
-                    answer = await self.asker.ask(question, share)
+                    with self._span(record) as span:
+                        answer = await self.asker.ask(question, share)
+                        span.answered(answer.status)
                 if answer.status not in PASSING or record.tries >= self.asker.tries:
                     return answer
                 delay = _retry_after(answer.headers, delay)
@@ -283,6 +294,18 @@ class Gateway:
                 return _told(exc.status, str(exc))
             share.free()
             await self.pause(delay)
+
+    def _span(self, record: Record) -> AbstractContextManager[Span]:
+        """Make a span of one try; the time in line before it is no part of it."""
+        return asking(
+            self.base.geturl(),
+            record.method,
+            record.path,
+            within=self._within,
+            panel=record.panel or None,
+            resend=record.tries - 1 or None,
+            waited=record.waited,
+        )
 
     @asynccontextmanager
     async def _turn(self, record: Record) -> AsyncIterator[None]:

@@ -17,7 +17,7 @@ import httpx
 from playwright.async_api import BrowserContext, CDPSession, Page
 from playwright.async_api import Error as PlaywrightError
 
-from shared import log
+from shared import log, traces
 from shared.errors import (
     BroadsheetError,
     DashboardForbidden,
@@ -25,7 +25,7 @@ from shared.errors import (
     GrafanaAway,
     GrafanaRefused,
 )
-from shared.grafana import check_redirect, only_by_worker
+from shared.grafana import asking, check_redirect, only_by_worker
 from shared.settings import Settings
 from shared.timerange import TimeRange
 from workers.capture import asker, facts, paper, prepare, readiness
@@ -536,8 +536,10 @@ async def _document(request: CaptureRequest, tools: Tools) -> dict[str, Answer]:
         content=None,
     )
     try:
-        async with asyncio.timeout(tools.settings.grafana_timeout):
-            answer = await ByWorker(tools.client(), own={}).ask(question, Room().share())
+        with asking(tools.settings.grafana_url, "GET", path) as span:
+            async with asyncio.timeout(tools.settings.grafana_timeout):
+                answer = await ByWorker(tools.client(), own={}).ask(question, Room().share())
+            span.answered(answer.status)
     except (NoAnswer, TimeoutError):
         return {}
     return {} if answer.status in PASSING or answer.status >= 500 else {path: answer}
@@ -549,11 +551,15 @@ async def _dashboard(uid: str, tools: Tools) -> dict[str, Any]:
     patience = tools.settings.grafana_timeout
     try:
         # The client's own patience is for queries, and starts anew with each byte.
-        async with (
-            asyncio.timeout(patience),
-            tools.client().stream("GET", grafana_url + _dashboard_path(uid)) as answer,
-        ):
-            content = await _bounded(uid, answer)
+        with asking(grafana_url, "GET", _dashboard_path(uid)) as span:
+            async with (
+                asyncio.timeout(patience),
+                tools.client().stream(
+                    "GET", grafana_url + _dashboard_path(uid), headers=traces.headers()
+                ) as answer,
+            ):
+                span.answered(answer.status_code)
+                content = await _bounded(uid, answer)
     except TimeoutError as exc:
         raise GrafanaAway(
             f"Grafana does not answer at {grafana_url} within {patience:g} s."

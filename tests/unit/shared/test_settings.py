@@ -186,6 +186,14 @@ def test_the_readme_lists_every_setting_with_its_default(checkout: Path) -> None
             assert f"| `{shown}` |" in rows[0], f"README.md has another default for {variable}"
 
 
+def test_a_switch_is_on_or_off() -> None:
+    assert parsed(TRACES="true").traces
+    assert not parsed(TRACES="off").traces
+    assert faults(LEAST | {"BROADSHEET_TRACES": "maybe"}) == [
+        "BROADSHEET_TRACES: must be true or false."
+    ]
+
+
 @pytest.mark.parametrize("token", ["glsa_…", "glsa_a\nb", "glsa_a b"])
 def test_a_token_that_cannot_be_a_header_is_refused_without_being_shown(token: str) -> None:
     with pytest.raises(SettingsError) as caught:
