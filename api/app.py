@@ -40,6 +40,7 @@ from shared.db import Pool
 from shared.grafana import Grafana
 from shared.queue import Bell
 from shared.settings import Settings
+from shared.storage import Storage
 
 #: Bytes of a refused body that are read; proxies pass no more on, as those in `deploy/proxy`.
 READ_ON = 4_194_304
@@ -78,7 +79,13 @@ def create_app(
     """Return the WSGI app; raise `TypeError` if a route forgot to declare its permission."""
     app = Flask("api", static_folder=None)
     app.extensions[EXTENSION] = Services(
-        settings=settings, pool=pool, bell=bell, grafana=grafana, waiter=waiter, clock=clock
+        settings=settings,
+        pool=pool,
+        bell=bell,
+        grafana=grafana,
+        waiter=waiter,
+        clock=clock,
+        storage=Storage.from_settings(settings),
     )
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False

@@ -18,7 +18,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from api.auth import public
 from api.blueprint import Blueprint
 from api.services import services
-from shared import backlog, db, mail_server, meters, presence, tally, tasks
+from shared import backlog, db, mail_server, meters, presence, retention, tally, tasks
 from shared.backlog import Amount, Line
 from shared.db import Connection
 from shared.presence import Process
@@ -79,6 +79,7 @@ def _collected(conn: Connection) -> Iterator[Metric]:
         math.nan if there.next_due is None else there.next_due,
     )
     yield _gauge("documents_bytes", "What documents take of the database's disk.", there.stored)
+    yield from _stored(conn)
     yield from _lines(there.lines)
     yield _family(
         "runs_not_sent_last_day",
@@ -93,6 +94,24 @@ def _collected(conn: Connection) -> Iterator[Metric]:
         "1: mails go out; 0: the last one did not, since it is away or asked for fewer.",
         ("server",),
         [((server.name,), server.sound) for server in mail_server.find(conn)],
+    )
+
+
+def _stored(conn: Connection) -> Iterator[Metric]:
+    """What documents take, as beat counts it once a minute."""
+    found = retention.stored(conn)
+    numbers = [((one.store,), one.number) for one in found]
+    yield _family("documents_stored", "Documents, by the store they lie in.", ("store",), numbers)
+    yield _family(
+        "documents_stored_bytes",
+        "What documents hold, by the store they lie in, without what deleted ones have left.",
+        ("store",),
+        [((one.store,), one.bytes) for one in found],
+    )
+    yield _gauge(
+        "objects_to_delete",
+        "Objects of the S3 store that no document has and that are still there.",
+        retention.loose(conn),
     )
 
 

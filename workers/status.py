@@ -13,6 +13,7 @@ from shared.backlog import Backlog
 from shared.db import Connection
 from shared.forecast import rounded
 from shared.presence import Process
+from workers import stores
 from workers.terminal import database, read_settings, table
 
 #: Rows of what is due next, and of what failed last.
@@ -54,6 +55,7 @@ def _show(
     click.echo()
     _pools(processes)
     click.echo()
+    _stored(conn)
     _next(conn, there)
     _last(conn)
 
@@ -110,6 +112,14 @@ def _pools(processes: Sequence[Process]) -> None:
             )
         )
     table(rows)
+
+
+def _stored(conn: Connection) -> None:
+    """Show what documents take, by store, once beat has counted them."""
+    rows = stores.told(conn)
+    if rows:
+        table([("DOCUMENTS IN", "NUMBER", "MB"), *rows])
+        click.echo()
 
 
 def _next(conn: Connection, there: Backlog) -> None:

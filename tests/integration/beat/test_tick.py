@@ -220,7 +220,7 @@ def test_a_dead_workers_task_is_given_back_and_after_the_last_attempt_given_up(
     assert run.state == "failed"
     assert "doomed" in (run.cause or "")
     # Nobody needs its other dashboard now.
-    sweep.do_chores(pool, Chores(), Settings())
+    sweep.do_chores(pool, Chores())
     with db.transaction(pool) as conn:
         left = conn.execute("SELECT count(*) AS n FROM task").fetchone()
     assert left == {"n": 0}
@@ -266,7 +266,7 @@ def test_finding_what_is_due_reads_an_index_and_not_every_report(pool: db.Pool, 
 def test_exports_of_yesterday_are_deleted_and_nothing_else(pool: db.Pool) -> None:
     kept = new_export(pool, "1 hour")
     new_export(pool, "2 days")
-    sweep.do_chores(pool, Chores(), Settings())
+    sweep.do_chores(pool, Chores())
     with db.transaction(pool) as conn:
         left = conn.execute("SELECT id FROM run").fetchall()
     assert left == [{"id": kept}]
@@ -360,7 +360,7 @@ def test_slots_of_another_tzdata_are_computed_anew_and_due_ones_stay(
     before = report_of(pool, later).next_run_at, report_of(pool, due).next_run_at
     chores = Chores()
     while chores.recomputed is not None:
-        sweep.do_chores(pool, chores, Settings())
+        sweep.do_chores(pool, chores)
     assert before[0]
     assert report_of(pool, later).next_run_at == before[0] - dt.timedelta(hours=1)
     assert report_of(pool, due).next_run_at == before[1]

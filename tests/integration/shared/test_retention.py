@@ -6,10 +6,11 @@ import datetime as dt
 
 import pytest
 
-from beat import sweep
-from beat.sweep import Chores
+from beat import keeping
+from beat.keeping import Memory
 from shared import captures, db, deliveries, documents, retention, runs
 from shared.settings import Settings
+from shared.storage import Storage
 from tests.integration.shared.ledgers import ledger_of
 
 DAY = dt.timedelta(days=1)
@@ -30,6 +31,10 @@ def make(pool: db.Pool, days_ago: int, *states: str) -> int:
     return first.run_id
 
 
+def keep(pool: db.Pool, settings: Settings, memory: Memory | None = None) -> float:
+    return keeping.step(pool, settings, Storage(), memory or Memory())
+
+
 def left(pool: db.Pool) -> tuple[list[int], list[int]]:
     """The runs that are there, and those whose files are."""
     with db.transaction(pool) as conn:
@@ -45,7 +50,7 @@ def test_files_go_before_their_runs_and_what_may_still_be_sent_stays(pool: db.Po
         make(pool, 0, "sending"),
         make(pool, 400, "sent"),
     )
-    sweep.do_chores(pool, Chores(), Settings(document_days=90, run_days=365))
+    keep(pool, Settings(document_days=90, run_days=365))
     assert left(pool) == ([old, unknown, recent, under_way], [unknown, recent, under_way])
     with db.transaction(pool) as conn:
         # Gone with its run: mails and captures.
@@ -55,7 +60,7 @@ def test_files_go_before_their_runs_and_what_may_still_be_sent_stays(pool: db.Po
 
 def test_for_ever_is_for_ever(pool: db.Pool) -> None:
     run_id = make(pool, 4_000, "sent")
-    sweep.do_chores(pool, Chores(), Settings(document_days=0, run_days=0))
+    keep(pool, Settings(document_days=0, run_days=0))
     assert left(pool) == ([run_id], [run_id])
 
 
@@ -73,11 +78,10 @@ def test_more_than_a_batch_is_gone_on_with_soon(
     for _ in range(3):
         make(pool, 100, "sent")
     monkeypatch.setattr(retention, "BATCH", 2)
-    chores = Chores()
-    sweep.do_chores(pool, chores, Settings())
+    memory = Memory()
+    assert keep(pool, Settings(), memory) == keeping.HURRY
     assert len(left(pool)[1]) == 1
-    chores.due = 0.0
-    sweep.do_chores(pool, chores, Settings())
+    assert keep(pool, Settings(), memory) == keeping.EVERY
     assert left(pool)[1] == []
 
 

@@ -40,7 +40,9 @@ Command = Callable[..., Done]
 
 HOUR = dt.timedelta(hours=1)
 #: What the doctor looks at.
-PARTS = ["database", "broker", "Grafana", "token", "mail server", "browser", "processes"]
+PARTS = [
+    *("database", "store", "broker", "Grafana", "token", "mail server", "browser", "processes"),
+]
 
 #: What the console script `broadsheet` of an installation does.
 SCRIPT = "import sys; from workers.cli import main; main(prog_name='broadsheet')"
