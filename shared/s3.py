@@ -131,7 +131,7 @@ def _first_line(exc: BaseException) -> str:
 
 def _client(settings: Settings) -> Any:
     import boto3  # noqa: PLC0415 - an extra: see above
-    from botocore.config import Config  # noqa: PLC0415 - likewise
+    from botocore.config import Config  # noqa: PLC0415 - an extra: see above
 
     config = Config(
         connect_timeout=min(CONNECT_TIMEOUT, settings.s3_timeout),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,6 +79,8 @@ def start(folder: Path, port: int | None = None) -> tuple[processes.Process, str
         ],
         log=folder / "seaweed.log",
         environ=os.environ,
+        # It takes ten seconds to say goodbye, and what it holds is thrown away.
+        farewell=signal.SIGKILL,
     )
     process.wait_until(lambda: listens(port))
     url = f"http://127.0.0.1:{port}"
