@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import time
 from collections.abc import Callable
@@ -42,6 +43,8 @@ from shared.queue import Bell
 from shared.settings import Settings
 from shared.storage import Storage
 
+#: Seconds: a person waits for a download, and three times for a store that hangs.
+STORE_TIMEOUT = 5.0
 #: Bytes of a refused body that are read; proxies pass no more on, as those in `deploy/proxy`.
 READ_ON = 4_194_304
 
@@ -85,7 +88,9 @@ def create_app(
         grafana=grafana,
         waiter=waiter,
         clock=clock,
-        storage=Storage.from_settings(settings),
+        storage=Storage.from_settings(
+            dataclasses.replace(settings, s3_timeout=min(settings.s3_timeout, STORE_TIMEOUT))
+        ),
     )
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False

@@ -6,6 +6,7 @@ Any number of beats may do so at once.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import threading
 from dataclasses import dataclass, field
@@ -47,7 +48,7 @@ def step(pool: Pool, settings: Settings, storage: Storage, memory: Memory) -> fl
 
 def _retain(pool: Pool, settings: Settings, place: Place) -> bool:
     """Delete a batch of documents, runs and records of the audit; return whether there is more."""
-    before = (place.documents, place.runs)
+    before = dataclasses.astuple(place)
     documents = surplus = 0
     if settings.document_days:
         with db.transaction(pool) as conn:
@@ -55,7 +56,7 @@ def _retain(pool: Pool, settings: Settings, place: Place) -> bool:
             documents = retention.drop_old_documents(conn, older, place)
     if settings.storage_mb:
         with db.transaction(pool) as conn:
-            surplus = retention.drop_surplus(conn, settings.storage_mb * 1024 * 1024)
+            surplus = retention.drop_surplus(conn, settings.storage_mb * 1024 * 1024, place)
     with db.transaction(pool) as conn:
         runs = retention.forget_runs(
             conn,
@@ -72,7 +73,10 @@ def _retain(pool: Pool, settings: Settings, place: Place) -> bool:
     if documents or surplus or runs:
         logger.info("retention.dropped", documents=documents + surplus, runs=runs)
     full = max(documents, surplus, runs) >= retention.BATCH or records >= audit.BATCH
-    return full or (place.documents, place.runs) > before
+    # Behind what is old and has to stay there may be more.
+    return full or any(
+        now > then for now, then in zip(dataclasses.astuple(place), before, strict=True)
+    )
 
 
 def _clear(pool: Pool, storage: Storage, memory: Memory) -> bool:
@@ -116,7 +120,9 @@ class Keeping:
                 wait = step(self._pool, self._settings, self._storage, self._memory)
             except DatabaseAway as exc:
                 wait = EVERY
-                logger.warning("keeping.database_away", error=exc.message)
+                # Its pool is closed when beat ends.
+                if not self._ended.is_set():
+                    logger.warning("keeping.database_away", error=exc.message)
             except Exception:
                 wait = EVERY
                 if not self._ended.is_set():

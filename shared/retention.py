@@ -62,6 +62,7 @@ class Place:
     """How far one beat has looked, past what is old and has to stay; 0: at the beginning."""
 
     documents: int = 0
+    surplus: int = 0
     runs: int = 0
 
 
@@ -78,7 +79,7 @@ def drop_old_documents(conn: Connection, older: dt.timedelta, place: Place | Non
     return _drop(conn, found)
 
 
-def drop_surplus(conn: Connection, most: int) -> int:
+def drop_surplus(conn: Connection, most: int, place: Place | None = None) -> int:
     """Delete the oldest files while all of them together are more than `most` bytes.
 
     Of several beats one does so at a time.
@@ -90,8 +91,15 @@ def drop_surplus(conn: Connection, most: int) -> int:
     # What was counted a while ago may have been deleted since.
     _count(conn)
     surplus = _total(conn) - most
+    if surplus <= 0:
+        return 0
+    place = place or Place()
+    found = _old_documents(conn, dt.timedelta(0), after=place.surplus)
+    if len(found) < BATCH:
+        wanted = {"after": place.surplus, "looked_at": LOOKED_AT, "older": dt.timedelta(0)}
+        place.surplus = _next_place(conn, LAST_DOCUMENT, wanted)
     gone = []
-    for document_id, size in _old_documents(conn, dt.timedelta(0), after=0):
+    for document_id, size in found:
         if surplus <= 0:
             break
         surplus -= size

@@ -166,6 +166,20 @@ def test_what_has_to_stay_however_much_it_is_hides_nothing_behind_it(
     assert (rows(pool, "run"), rows(pool, "document")) == (380, 380)
 
 
+def test_what_has_to_stay_is_looked_past_for_what_is_too_much(
+    pool: db.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "LOOKED_AT", 20)
+    many(pool, 50, days_ago=3, state="unknown")
+    many(pool, 50, days_ago=2)
+    place = retention.Place()
+    dropped = []
+    for _ in range(5):
+        with db.transaction(pool) as conn:
+            dropped.append(retention.drop_surplus(conn, 700, place))
+    assert (sum(dropped), rows(pool, "document")) == (30, 70)
+
+
 def test_of_many_runs_and_records_the_newest_are_kept(pool: db.Pool) -> None:
     many(pool, 900, days_ago=2)
     with db.transaction(pool) as conn:
