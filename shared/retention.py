@@ -24,8 +24,8 @@ COUNT_EVERY = 60.0
 #: By the order in which they were made, which is about that in which they ended: no index is
 #: needed, and nothing is read of what is to be kept but the first few thousand.
 OLD_DOCUMENTS = """
-SELECT old.id, old.size FROM (
-    SELECT id, run_id, size FROM document WHERE run_id IS NOT NULL AND id > %(after)s
+SELECT old.id, old.size, CASE WHEN old.key IS NULL THEN 'postgres' ELSE 's3' END AS store FROM (
+    SELECT id, run_id, size, key FROM document WHERE run_id IS NOT NULL AND id > %(after)s
      ORDER BY id LIMIT %(looked_at)s
 ) AS old JOIN run ON run.id = old.run_id
  WHERE run.finished_at < statement_timestamp() - %(older)s
@@ -99,20 +99,33 @@ def drop_surplus(conn: Connection, most: int, place: Place | None = None) -> int
         wanted = {"after": place.surplus, "looked_at": LOOKED_AT, "older": dt.timedelta(0)}
         place.surplus = _next_place(conn, LAST_DOCUMENT, wanted)
     gone = []
-    for document_id, size in found:
+    for document in found:
         if surplus <= 0:
             break
-        surplus -= size
-        gone.append((document_id, size))
+        surplus -= document.size
+        gone.append(document)
     dropped = _drop(conn, gone)
-    if dropped:
-        _count(conn)
+    for store in STORES:
+        sizes = [document.size for document in gone if document.store == store]
+        conn.execute(
+            "UPDATE stored SET number = number - %s, bytes = bytes - %s WHERE store = %s",
+            [len(sizes), sum(sizes), store],
+        )
     return dropped
 
 
-def _old_documents(conn: Connection, older: dt.timedelta, *, after: int) -> list[tuple[int, int]]:
+@dataclass(frozen=True, slots=True)
+class _Old:
+    """A document that may go."""
+
+    id: int
+    size: int
+    store: str
+
+
+def _old_documents(conn: Connection, older: dt.timedelta, *, after: int) -> list[_Old]:
     wanted = {"looked_at": LOOKED_AT, "older": older, "batch": BATCH, "after": after}
-    return [(row["id"], row["size"]) for row in conn.execute(OLD_DOCUMENTS, wanted)]
+    return [_Old(**row) for row in conn.execute(OLD_DOCUMENTS, wanted)]
 
 
 def _next_place(conn: Connection, query: str, wanted: Mapping[str, object]) -> int:
@@ -121,10 +134,10 @@ def _next_place(conn: Connection, query: str, wanted: Mapping[str, object]) -> i
     return 0 if row is None or row["recent"] else int(row["id"])
 
 
-def _drop(conn: Connection, documents: Sequence[tuple[int, int]]) -> int:
+def _drop(conn: Connection, documents: Sequence[_Old]) -> int:
     if not documents:
         return 0
-    ids = [document_id for document_id, _ in documents]
+    ids = [document.id for document in documents]
     return conn.execute(
         "DELETE FROM document WHERE id = ANY(ARRAY("
         "SELECT id FROM document WHERE id = ANY(%s) FOR UPDATE SKIP LOCKED))",
