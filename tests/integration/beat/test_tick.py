@@ -12,7 +12,7 @@ import structlog
 from beat import claim, sweep, tick
 from beat.sweep import Chores
 from beat.tick import Memory
-from shared import admission, db, reports, runs, tasks
+from shared import admission, db, reports, restores, runs, tasks
 from shared.reports import Report
 from shared.schedule import Schedule
 from shared.settings import Settings
@@ -143,6 +143,33 @@ def test_slots_missed_in_a_long_night_become_visible_rows(
     tick.run_tick(pool, RecordingBell(), settings, Memory())
     states = [run.state for run in runs_of(pool, report_id)]
     assert sorted(states) == ["missed", "missed", "missed", "queued"]
+
+
+def test_after_a_restore_slots_up_to_then_are_missed_and_later_ones_run(
+    pool: db.Pool, settings: Settings, make: Make
+) -> None:
+    before, longer = make(name="a", ago=dt.timedelta(minutes=5)), make(name="b", ago=2 * DAY)
+    with db.transaction(pool) as conn:
+        restores.settle(conn)
+    after = make(name="c", ago=dt.timedelta(0))
+    tick.run_tick(pool, RecordingBell(), settings, Memory())
+    assert [(run.state, run.cause) for run in runs_of(pool, before)] == [("missed", claim.RESTORED)]
+    assert {run.state for run in runs_of(pool, longer)} == {"missed"}
+    assert [run.state for run in runs_of(pool, after)] == ["queued"]
+    for report_id in (before, longer):
+        assert report_of(pool, report_id).next_run_at
+
+
+def test_ids_that_leapt_are_one_step_for_the_next_tzdata(pool: db.Pool, make: Make) -> None:
+    make(name="a")
+    with db.transaction(pool) as conn:
+        restores.settle(conn)
+    last = make(name="b")
+    chores = Chores()
+    for _ in range(3):
+        sweep.do_chores(pool, chores)
+    assert last > restores.LEAP
+    assert chores.recomputed is None
 
 
 def test_a_report_whose_previous_run_is_under_way_is_skipped_visibly(
