@@ -83,9 +83,13 @@ def start(folder: Path, port: int | None = None) -> tuple[processes.Process, str
         # It takes ten seconds to say goodbye, and what it holds is thrown away.
         farewell=signal.SIGKILL,
     )
-    process.wait_until(lambda: listens(port))
     url = f"http://127.0.0.1:{port}"
-    process.wait_until(lambda: _has_bucket(url))
+    try:
+        process.wait_until(lambda: listens(port))
+        process.wait_until(lambda: _has_bucket(url))
+    except BaseException:
+        processes.stop([process])
+        raise
     return process, url
 
 
