@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import time
 from collections.abc import Callable
@@ -41,7 +42,10 @@ from shared.db import Pool
 from shared.grafana import Grafana
 from shared.queue import Bell
 from shared.settings import Settings
+from shared.storage import Storage
 
+#: Seconds: a person waits for a download, and three times for a store that hangs.
+STORE_TIMEOUT = 5.0
 #: Bytes of a refused body that are read; proxies pass no more on, as those in `deploy/proxy`.
 READ_ON = 4_194_304
 
@@ -82,7 +86,15 @@ def create_app(
     """Return the WSGI app; raise `TypeError` if a route forgot to declare its permission."""
     app = Flask("api", static_folder=None)
     app.extensions[EXTENSION] = Services(
-        settings=settings, pool=pool, bell=bell, grafana=grafana, waiter=waiter, clock=clock
+        settings=settings,
+        pool=pool,
+        bell=bell,
+        grafana=grafana,
+        waiter=waiter,
+        clock=clock,
+        storage=Storage.from_settings(
+            dataclasses.replace(settings, s3_timeout=min(settings.s3_timeout, STORE_TIMEOUT))
+        ),
     )
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False

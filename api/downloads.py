@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import partial
 from typing import Any
 
 from flask import Response, request, send_file
@@ -44,7 +45,9 @@ def download_document(query: dict[str, Any], document_id: int) -> Response:
         document = documents.get_of_org(conn, org_id, document_id)
         if document is None:
             raise NotFound("This document is gone.")
-        content = documents.content(conn, document_id)
+    begin = partial(db.org_transaction, services().pool, org_id)
+    [content] = services().storage.contents(begin, [document])
+    with begin() as conn:
         audit.note(
             conn,
             Actor(who="link", name="a link from a mail", address=request.remote_addr),

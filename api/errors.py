@@ -21,6 +21,8 @@ from shared.errors import (
     NotMigrated,
 )
 from shared.grafana import CallerUnknown, ForeignToken, OrgHidden
+from shared.storage import DocumentLost
+from shared.store import StoreAway
 
 logger = log.get(__name__)
 
@@ -35,12 +37,15 @@ STATUS: dict[type[BroadsheetError], int] = {
     GrafanaAway: 503,
     GrafanaOpen: 503,
     ForeignToken: 503,
+    StoreAway: 503,
     OrgHidden: 403,
 }
 #: What callers are told instead of what is only for the log: addresses, and others' names.
 INSTEAD: dict[type[BroadsheetError], str] = {
     GrafanaAway: "Grafana does not answer; the log of the API says more",
     GrafanaOpen: "Grafana cannot be asked who you are; the log of the API says why",
+    StoreAway: "The store of documents does not answer; the log of the API says more",
+    DocumentLost: "The file is missing or damaged where it is stored; the log of the API says more",
     ForeignToken: "This organisation's access to Grafana is not set up well; see the log",
 }
 #: Faults repeat names that a caller chose, and there may be very many of both.

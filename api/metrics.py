@@ -25,7 +25,18 @@ from prometheus_client.utils import floatToGoString
 from api.auth import public
 from api.blueprint import Blueprint
 from api.services import services
-from shared import backlog, db, deliveries, mail_server, meters, presence, runs, tally, tasks
+from shared import (
+    backlog,
+    db,
+    deliveries,
+    mail_server,
+    meters,
+    presence,
+    retention,
+    runs,
+    tally,
+    tasks,
+)
 from shared.backlog import Amount, Line
 from shared.db import Connection
 from shared.mail_server import MailServer
@@ -97,6 +108,7 @@ def _collected(conn: Connection) -> Iterator[Metric]:
     )
     yield _gauge("documents_bytes", "What documents take of the database's disk.", there.stored)
     yield _gauge("database_bytes", "What the whole database takes of its disk.", there.database)
+    yield from _stored(conn)
     yield from _lines(there.lines)
     yield _family(
         "runs_not_sent_last_day",
@@ -121,6 +133,24 @@ def _mail_servers(servers: Sequence[MailServer]) -> Iterator[Metric]:
         "Connections to it that failed in a row.",
         ("server",),
         [((server.name,), server.failures) for server in servers],
+    )
+
+
+def _stored(conn: Connection) -> Iterator[Metric]:
+    """What documents take, as beat counts it once a minute."""
+    found = retention.stored(conn)
+    numbers = [((one.store,), one.number) for one in found]
+    yield _family("documents_stored", "Documents, by the store they lie in.", ("store",), numbers)
+    yield _family(
+        "documents_stored_bytes",
+        "What documents hold, by the store they lie in, without what deleted ones have left.",
+        ("store",),
+        [((one.store,), one.bytes) for one in found],
+    )
+    yield _gauge(
+        "objects_to_delete",
+        "Objects of the S3 store that no document has and that are still there.",
+        retention.loose(conn),
     )
 
 

@@ -172,11 +172,9 @@ def _listed(text: str) -> list[dict[str, Any]]:
 def _files(run: Run, kind: str) -> list[tuple[str, bytes]]:
     """Return name and bytes of the finished files of one kind."""
     with transaction() as conn:
-        return [
-            (document.name, documents.content(conn, document.id))
-            for document in documents.of_run(conn, run.id)
-            if document.kind == kind
-        ]
+        found = [item for item in documents.of_run(conn, run.id) if item.kind == kind]
+    read = services().storage.contents(transaction, found)
+    return [(document.name, content) for document, content in zip(found, read, strict=True)]
 
 
 def _zipped(files: Sequence[tuple[str, bytes]], made: dt.datetime) -> bytes:

@@ -173,7 +173,8 @@ def get_document(run_id: int, document_id: int) -> Response:
         )
         if document is None:
             raise NotFound("Document not found")
-        content = documents.content(conn, document_id)
+    [content] = services().storage.contents(transaction, [document])
+    with transaction() as conn:
         noted(
             conn,
             "documents:download",

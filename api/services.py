@@ -17,6 +17,7 @@ from shared.db import Connection, Pool
 from shared.grafana import Grafana
 from shared.queue import Bell
 from shared.settings import Settings
+from shared.storage import Storage
 
 EXTENSION = "broadsheet"
 #: The settings without which no request could be answered.
@@ -36,6 +37,7 @@ class Services:
     grafana: Grafana
     waiter: Waiter
     clock: Callable[[], dt.datetime]
+    storage: Storage
     #: Addresses whose credentials were wrong too often.
     closed: Closed = field(default_factory=Closed)
 

@@ -23,6 +23,7 @@ POISONED = dt.timedelta(hours=1)
 MISSED = "No beat claimed this slot in time."
 MORE_MISSED = "No beat claimed this slot in time, nor those since {since:%Y-%m-%d %H:%M} UTC."
 TOO_LATE = "No beat was there within the catch-up time."
+RESTORED = "The database was restored from a backup after this slot; it may have gone out."
 OVERLAP = "The previous run of this report was not rendered yet."
 UNCOMPUTABLE = "The report could not be computed ({error}); it is tried again in an hour."
 
@@ -34,6 +35,12 @@ class Patience:
     catchup: dt.timedelta
     #: Seconds.
     lifetime: float
+    #: What was due by then may have gone out, of which a restored database knows nothing.
+    restored_at: dt.datetime | None = None
+
+    def catchup_at(self, now: dt.datetime) -> dt.timedelta:
+        """Return how late a slot may be run now."""
+        return min(self.catchup, now - self.restored_at) if self.restored_at else self.catchup
 
 
 def claim_batch(conn: Connection, now: dt.datetime, patience: Patience) -> int:
@@ -52,14 +59,14 @@ def claim_batch(conn: Connection, now: dt.datetime, patience: Patience) -> int:
     moved: list[tuple[int, dt.datetime | None, str]] = []
     for report in due:
         try:
-            decided = plan(report.schedule, report.next_run_at, now, patience.catchup)
+            decided = plan(report.schedule, report.next_run_at, now, patience.catchup_at(now))
         except Exception as exc:
             logger.exception("report.uncomputable", org_id=report.org_id, report_id=report.id)
             cause = UNCOMPUTABLE.format(error=repr(exc)[:300])
             news.append(_slot(report, report.next_run_at, state="missed", cause=cause))
             moved.append((report.id, now + POISONED, SCHEDULED))
             continue
-        news += _slots(report, decided, busy=report.id in busy)
+        news += _slots(report, decided, patience, busy=report.id in busy)
         state = SCHEDULED if decided.next_run_at else EXPIRED
         moved.append((report.id, decided.next_run_at, state))
     news, spans = _traced(news)
@@ -109,12 +116,14 @@ def _traced(news: list[NewSlot]) -> tuple[list[NewSlot], dict[tuple[int, dt.date
     ], spans
 
 
-def _slots(report: Due, decided: Plan, *, busy: bool) -> Iterator[NewSlot]:
+def _slots(report: Due, decided: Plan, patience: Patience, *, busy: bool) -> Iterator[NewSlot]:
     """Write a plan down as rows: what was missed, then what is to be run."""
     for position, slot in enumerate(decided.missed):
         cause = MISSED if decided.slot else TOO_LATE
         if position == 0 and decided.more_missed:
             cause = MORE_MISSED.format(since=report.next_run_at)
+        if patience.restored_at and slot <= patience.restored_at:
+            cause = RESTORED
         yield _slot(report, slot, state="missed", cause=cause)
     if decided.slot and busy:
         yield _slot(report, decided.slot, state="skipped", cause=OVERLAP)

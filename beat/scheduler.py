@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 from celery.beat import Scheduler
 
+from beat.keeping import Keeping
 from beat.tick import LONGEST_SLEEP, Memory, run_tick
 from shared import alive, db, log, meters, presence, reports, traces
 from shared.db import Connection, Pool
@@ -31,6 +32,7 @@ class ReportScheduler(Scheduler):  # type: ignore[misc]  # Celery has no annotat
         self._listener: Connection | None = None
         self._memory = Memory()
         self._presence: Presence | None = None
+        self._keeping: Keeping | None = None
         #: In seconds since 1970; 0: not yet.
         self._ticked_at = 0.0
         super().__init__(*args, **kwargs)
@@ -66,11 +68,13 @@ class ReportScheduler(Scheduler):  # type: ignore[misc]  # Celery has no annotat
         """Close what is open; Celery may call this twice."""
         if self._presence:
             self._presence.close()
+        if self._keeping:
+            self._keeping.close()
         if self._listener:
             self._listener.close()
         if self._pool:
             self._pool.close()
-        self._listener = self._pool = self._presence = None
+        self._listener = self._pool = self._presence = self._keeping = None
         traces.end()
         super().close()
 
@@ -90,6 +94,8 @@ class ReportScheduler(Scheduler):  # type: ignore[misc]  # Celery has no annotat
             detail=lambda: {"ticked_at": self._ticked_at},
         )
         self._presence.start()
+        self._keeping = Keeping(self._pool, self.settings)
+        self._keeping.start()
         return self._pool
 
     def _wait(self, seconds: float) -> None:

@@ -7,14 +7,12 @@ import time
 from dataclasses import dataclass
 
 from shared import (
-    audit,
     captures,
     db,
     documents,
     log,
     presence,
     reports,
-    retention,
     runs,
     setbacks,
     tally,
@@ -23,7 +21,6 @@ from shared import (
 from shared.db import Pool
 from shared.errors import LostLease
 from shared.queue import Bell
-from shared.settings import Settings
 
 logger = log.get(__name__)
 
@@ -34,8 +31,6 @@ SPAN = 1_000
 EXPORTS_KEPT = dt.timedelta(days=1)
 #: Seconds between two looks for what is not urgent.
 CHORES_EVERY = 60.0
-#: And where there is more to delete than a batch.
-HURRY = 2.0
 
 NO_TURN = "No worker was free for it before its deadline; the pool of capture workers is too small."
 NOT_RENDERED = "It was not rendered before its deadline."
@@ -120,7 +115,7 @@ class Chores:
     recomputed: int | None = 0
 
 
-def do_chores(pool: Pool, chores: Chores, settings: Settings) -> None:
+def do_chores(pool: Pool, chores: Chores) -> None:
     """Recompute slots of another tzdata, put away what nobody needs; a batch of each at most."""
     if chores.recomputed is not None:
         with db.transaction(pool) as conn:
@@ -135,26 +130,5 @@ def do_chores(pool: Pool, chores: Chores, settings: Settings) -> None:
     with db.transaction(pool) as conn:
         documents.drop_stray_parts(conn)
         runs.forget_exports(conn, older_than=EXPORTS_KEPT, limit=BATCH)
-        audit.forget(conn, older_than=dt.timedelta(days=settings.audit_days))
         presence.forget(conn)
         tally.fold(conn)
-    chores.due = min(chores.due, time.monotonic() + _retain(pool, settings))
-
-
-def _retain(pool: Pool, settings: Settings) -> float:
-    """Delete what is no longer kept, a batch of each; return the seconds until more of it."""
-    dropped = 0
-    if settings.document_days:
-        with db.transaction(pool) as conn:
-            older = dt.timedelta(days=settings.document_days)
-            dropped += retention.drop_old_documents(conn, older)
-    if settings.storage_mb:
-        with db.transaction(pool) as conn:
-            dropped += retention.drop_surplus(conn, settings.storage_mb * 1024 * 1024)
-    forgotten = 0
-    if settings.run_days:
-        with db.transaction(pool) as conn:
-            forgotten = retention.forget_runs(conn, dt.timedelta(days=settings.run_days))
-    if dropped or forgotten:
-        logger.info("retention.dropped", documents=dropped, runs=forgotten)
-    return HURRY if max(dropped, forgotten) >= retention.BATCH else CHORES_EVERY

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from beat import claim, notices, sweep
 from beat.claim import Patience
-from shared import admission, db, log, queue, reports, tasks
+from shared import admission, db, log, queue, reports, restores, tasks
 from shared.admission import Turn
 from shared.db import Pool
 from shared.queue import Bell
@@ -58,7 +58,7 @@ def run_tick(pool: Pool, bell: Bell, settings: Settings, memory: Memory) -> floa
     sweep.reap(pool, max_attempts=settings.max_attempts)
     sweep.give_up_overdue(pool)
     notices.tell_owners(pool, bell, memory.told, settings)
-    sweep.do_chores(pool, memory.chores, settings)
+    sweep.do_chores(pool, memory.chores)
     if rush:
         return 0.0
     return FULL_SLEEP if full else seconds_to_next(pool)
@@ -91,11 +91,13 @@ def clocks_agree(pool: Pool, clock: Callable[[], dt.datetime], memory: Memory) -
 
 def claim_due(pool: Pool, settings: Settings) -> bool:
     """Turn due reports into runs, batch after batch; return whether more are due."""
-    patience = Patience(
-        catchup=dt.timedelta(seconds=settings.catchup_seconds), lifetime=settings.run_timeout
-    )
     for _ in range(BATCHES):
         with db.transaction(pool) as conn:
+            patience = Patience(
+                catchup=dt.timedelta(seconds=settings.catchup_seconds),
+                lifetime=settings.run_timeout,
+                restored_at=restores.last(conn),
+            )
             number = claim.claim_batch(conn, db.clock(conn), patience)
         if number < claim.BATCH:
             return False

@@ -103,11 +103,18 @@ def count(conn: Connection, *, org_id: int) -> int:
     return int(row["n"]) if row else 0
 
 
-def forget(conn: Connection, *, older_than: dt.timedelta) -> int:
-    """Delete the oldest records that are no longer kept, a batch of them; return how many."""
-    cursor = conn.execute(
-        "DELETE FROM audit WHERE id IN (SELECT id FROM audit ORDER BY id LIMIT %s) "
-        "AND at < statement_timestamp() - %s",
-        [BATCH, older_than],
-    )
-    return cursor.rowcount
+FORGET = """
+DELETE FROM audit WHERE id = ANY(ARRAY(
+    SELECT id FROM (SELECT id, at FROM audit ORDER BY id LIMIT %(batch)s FOR UPDATE SKIP LOCKED)
+        AS oldest
+     WHERE at < statement_timestamp() - %(older)s OR id <= %(up_to)s))
+"""
+
+
+def forget(conn: Connection, *, older_than: dt.timedelta, up_to: int = 0) -> int:
+    """Delete the oldest records that are no longer kept, a batch of them; return how many.
+
+    That are those of so long ago, and those up to an id.
+    """
+    wanted = {"batch": BATCH, "older": older_than, "up_to": up_to}
+    return conn.execute(FORGET, wanted).rowcount

@@ -1,7 +1,8 @@
-"""Documents: the files of a run, kept in Postgres so that a worker on any machine can read them.
+"""Documents: the files of a run, each with a row, which says where its bytes lie.
 
-These functions are the whole storage interface. Nothing else touches `document`, so another
-store needs this module only.
+They lie in the row itself, or under a key in a store of objects (`shared.storage` puts them there
+and gets them). Whoever deletes a row need not know: a trigger notes the key, for beat to delete
+the object.
 """
 
 from __future__ import annotations
@@ -10,9 +11,14 @@ import datetime as dt
 import hashlib
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shared.db import Connection
+from shared.errors import Transient
+
+#: The stores, as settings and metrics name them.
+POSTGRES, S3 = STORES = ("postgres", "s3")
 
 MEDIA_TYPES = {
     "pdf": "application/pdf",
@@ -43,13 +49,39 @@ class Document:
 COLUMNS = "id, run_id, capture_id, kind, name, media_type, size, sha256"
 
 
-def put(conn: Connection, run_id: int, kind: str, name: str, content: bytes) -> int:
-    """Store a file of a run and return its id."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """Bytes and where they lie: `content` is None where they are under `key` in the store."""
+
+    size: int
+    sha256: str
+    content: bytes | None = None
+    key: str | None = None
+
+    @classmethod
+    def of(cls, content: bytes, key: str | None = None) -> Kept:
+        """Return what is to be written down of `content`, which lies under `key` if that is one."""
+        return cls(
+            size=len(content),
+            sha256=hashlib.sha256(content).hexdigest(),
+            content=None if key else content,
+            key=key,
+        )
+
+
+class UploadTooLong(Transient):
+    """A file lay in the store for a day before it was noted whose it is, so it is made again."""
+
+
+def put(conn: Connection, run_id: int, kind: str, name: str, content: bytes | Kept) -> int:
+    """Store a file of a run and return its id. Raises `UploadTooLong`."""
     return _put(conn, run_id, None, kind, name, content)
 
 
-def put_part(conn: Connection, capture_id: int, kind: str, name: str, content: bytes) -> None:
-    """Store raw output of a capture."""
+def put_part(
+    conn: Connection, capture_id: int, kind: str, name: str, content: bytes | Kept
+) -> None:
+    """Store raw output of a capture. Raises `UploadTooLong`."""
     _put(conn, None, capture_id, kind, name, content)
 
 
@@ -59,20 +91,25 @@ def _put(
     capture_id: int | None,
     kind: str,
     name: str,
-    content: bytes,
+    content: bytes | Kept,
 ) -> int:
+    kept = Kept.of(content) if isinstance(content, bytes) else content
+    if kept.key:
+        take_object(conn, kept.key)
     row = conn.execute(
-        "INSERT INTO document (run_id, capture_id, kind, name, media_type, size, sha256, content) "
-        "VALUES (%s, %s, %s, %s, %s, %s, %s, %s) RETURNING id",
+        "INSERT INTO document "
+        "(run_id, capture_id, kind, name, media_type, size, sha256, content, key) "
+        "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING id",
         [
             run_id,
             capture_id,
             kind,
             name,
             MEDIA_TYPES[kind],
-            len(content),
-            hashlib.sha256(content).hexdigest(),
-            content,
+            kept.size,
+            kept.sha256,
+            kept.content,
+            kept.key,
         ],
         binary=True,
     ).fetchone()
@@ -97,6 +134,12 @@ def get(conn: Connection, document_id: int) -> Document | None:
     return Document(**row) if row else None
 
 
+def any_kind(conn: Connection, document_id: int) -> Document | None:
+    """Return a finished file or raw output of a capture, or None."""
+    row = conn.execute(f"SELECT {COLUMNS} FROM document WHERE id = %s", [document_id]).fetchone()
+    return Document(**row) if row else None
+
+
 def get_of_org(conn: Connection, org_id: int, document_id: int) -> Document | None:
     """Return a finished file of one of the org's runs, or None."""
     columns = ", ".join(f"document.{column}" for column in COLUMNS.split(", "))
@@ -116,14 +159,105 @@ def parts(conn: Connection, capture_id: int) -> list[Document]:
     return [Document(**row) for row in rows]
 
 
-def content(conn: Connection, document_id: int) -> bytes:
-    """Return the bytes of a file; raises `KeyError` when there is none."""
-    row = conn.execute(
-        "SELECT content FROM document WHERE id = %s", [document_id], binary=True
-    ).fetchone()
-    if row is None:
-        raise KeyError(document_id)
-    return bytes(row["content"])
+def kept(conn: Connection, document_ids: Sequence[int]) -> dict[int, Kept]:
+    """Return where the bytes of documents lie, by their ids, as far as they are still there."""
+    rows = conn.execute(
+        "SELECT id, size, sha256, content, key FROM document WHERE id = ANY(%s)",
+        [list(document_ids)],
+        binary=True,
+    )
+    return {
+        row["id"]: Kept(
+            size=row["size"], sha256=row["sha256"], content=row["content"], key=row["key"]
+        )
+        for row in rows
+    }
+
+
+# -- objects of the store that no document has ----------------------------------------------
+
+
+def announce_objects(conn: Connection, keys: Sequence[str], due_in: dt.timedelta) -> None:
+    """Note keys, before anything is uploaded to them, to be deleted if nobody takes them."""
+    conn.execute(
+        "INSERT INTO loose_object (key, due_at) "
+        "SELECT key, clock_timestamp() + %s FROM unnest(%s::text[]) AS of (key)",
+        [due_in, list(keys)],
+    )
+
+
+def take_object(conn: Connection, key: str) -> None:
+    """Let a document of this transaction have the object. Raises `UploadTooLong`."""
+    taken = conn.execute("DELETE FROM loose_object WHERE key = %s AND NOT condemned", [key])
+    if taken.rowcount != 1:
+        raise UploadTooLong
+
+
+CONDEMN = """
+UPDATE loose_object SET condemned = true, due_at = clock_timestamp() + %(again)s
+ WHERE key = ANY(ARRAY(
+    SELECT key FROM loose_object WHERE due_at <= statement_timestamp()
+     ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
+ RETURNING key
+"""
+
+
+def condemn_objects(conn: Connection, *, limit: int, again: dt.timedelta) -> list[str]:
+    """Return keys of objects to delete, which no document can get from now on.
+
+    What is not `forget_objects` within `again` is returned again.
+    """
+    return [row["key"] for row in conn.execute(CONDEMN, {"limit": limit, "again": again})]
+
+
+def forget_objects(conn: Connection, keys: Sequence[str]) -> None:
+    """Note that these are deleted."""
+    conn.execute("DELETE FROM loose_object WHERE key = ANY(%s)", [list(keys)])
+
+
+def unknown_objects(conn: Connection, keys: Sequence[str]) -> list[str]:
+    """Return those of `keys` that the database knows nothing of."""
+    rows = conn.execute(
+        "SELECT key FROM unnest(%s::text[]) AS of (key) "
+        "WHERE NOT EXISTS (SELECT FROM document WHERE document.key = of.key) "
+        "AND NOT EXISTS (SELECT FROM loose_object WHERE loose_object.key = of.key)",
+        [list(keys)],
+    )
+    return [row["key"] for row in rows]
+
+
+# -- from one store to the other ------------------------------------------------------------
+
+
+def elsewhere(conn: Connection, store: str, *, after: int, limit: int) -> list[tuple[int, int]]:
+    """Return id and size of documents behind `after` that do not lie in `store`."""
+    there = "key IS NOT NULL" if store == POSTGRES else "key IS NULL"
+    rows = conn.execute(
+        f"SELECT id, size FROM document WHERE {there} AND id > %s ORDER BY id LIMIT %s",
+        [after, limit],
+    )
+    return [(row["id"], row["size"]) for row in rows]
+
+
+def relocate(
+    conn: Connection, document_id: int, old: Kept, new: Kept, *, due_in: dt.timedelta
+) -> bool:
+    """Note that a document lies elsewhere; its old object, if any, is deleted after `due_in`.
+
+    False: it is gone, or was moved by another. Raises `UploadTooLong`.
+    """
+    moved = conn.execute(
+        "UPDATE document SET content = %s, key = %s WHERE id = %s AND key IS NOT DISTINCT FROM %s",
+        [new.content, new.key, document_id, old.key],
+        binary=True,
+    )
+    if moved.rowcount != 1:
+        return False
+    if new.key:
+        take_object(conn, new.key)
+    if old.key:
+        announce_objects(conn, [old.key], due_in)
+    return True
 
 
 DROP_PARTS = """

@@ -6,7 +6,7 @@ import sys
 import zoneinfo
 from collections.abc import Mapping
 
-from shared import log, traces
+from shared import log, s3, traces
 from shared.errors import SettingsError
 from shared.settings import Settings
 
@@ -21,6 +21,7 @@ def begin(name: str, environ: Mapping[str, str], *required: str) -> Settings:
     try:
         settings = Settings.from_environment(environ, needs=required)
         traces.check(settings, environ)
+        s3.check_installed(settings)
     except SettingsError as exc:
         sys.stderr.write(f"broadsheet {name} cannot start:\n{exc.message}\n")
         raise SystemExit(2) from exc

@@ -426,8 +426,8 @@ SELECT id, next_run_at, {", ".join(RULE)} FROM report
 def recompute(conn: Connection, now: dt.datetime, *, after: int, span: int) -> int | None:
     """Compute the next slots of reports whose slot comes from another release of tzdata.
 
-    Looks at the reports with the next `span` ids behind `after`; returns the last of these, None
-    at the end. A slot that is due stays, for beat to decide about.
+    Looks at the reports with the next `span` ids behind `after`; returns behind which to go on,
+    None at the end. A slot that is due stays, for beat to decide about.
     """
     last = after + span
     bounds = {"after": after, "last": last, "tzdata": tzdata_release()}
@@ -440,8 +440,11 @@ def recompute(conn: Connection, now: dt.datetime, *, after: int, span: int) -> i
                 slot = next_run(SCHEDULED, _take_rule(dict(row)), now)
         moved.append((row["id"], slot, SCHEDULED if slot else EXPIRED))
     advance(conn, moved)
-    more = conn.execute("SELECT 1 FROM report WHERE id > %s LIMIT 1", [last]).fetchone()
-    return last if more else None
+    # Past a gap in one step: a restore leaves a wide one.
+    more = conn.execute(
+        "SELECT id FROM report WHERE id > %s ORDER BY id LIMIT 1", [last]
+    ).fetchone()
+    return int(more["id"]) - 1 if more else None
 
 
 ADVANCE = """

@@ -43,6 +43,9 @@ MAX_DASHBOARDS = 50
 PERIODS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}
 #: A rule for domains: "example.org", "*.example.org" (what is below it), or "*".
 DOMAIN_RULE = re.compile(r"\*|(?:\*\.)?[^\s@*]+")
+#: A bucket's name, as Amazon and others have allowed it.
+BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
+OBJECT_PREFIX = re.compile(r"[A-Za-z0-9._-][A-Za-z0-9._/-]{0,199}")
 #: Headers that are about one request or one connection, and are whoever's who makes it.
 RESERVED_HEADERS = {
     *("accept", "accept-encoding", "content-length", "content-type", "host"),
@@ -107,8 +110,26 @@ class Settings:
     document_days: int = 90
     run_days: int = 365
     storage_mb: int = 0
-    #: How long it is kept who did what.
+    #: How many runs are kept at most, the newest; 0: any number.
+    run_rows: int = 0
+    #: How long it is kept who did what; and how many records of it, 0: any number.
     audit_days: int = 365
+    audit_rows: int = 0
+    #: Where new documents lie: "postgres" or "s3". Old ones are read from where they are.
+    store: str = "postgres"
+    s3_bucket: str = ""
+    #: What the names of our objects begin with, "/" at its end or none.
+    s3_prefix: str = ""
+    #: Of an S3-compatible server; empty: of Amazon, by region.
+    s3_endpoint: str = ""
+    s3_region: str = ""
+    #: Without them, boto3 looks where it always does: its own variables and files, roles.
+    s3_access_key: str = dataclasses.field(default="", repr=False)
+    s3_secret_key: str = dataclasses.field(default="", repr=False)
+    #: The bucket in the path of an address, or in its host; "auto": as the endpoint wants it.
+    s3_addressing: str = "auto"
+    #: For one answer of the store.
+    s3_timeout: float = 20.0
     #: Extra hosts that the page may load from (map tiles, images), comma separated.
     allowed_hosts: tuple[str, ...] = ()
     #: Hosts that logos may be fetched from although they are inside, comma separated.
@@ -214,6 +235,11 @@ class Settings:
                 f"dashboards can be read; an operator adds one to {PREFIX}GRAFANA_TOKENS."
             )
         return dataclasses.replace(self, grafana_token=token, grafana_org_id=org_id)
+
+    @property
+    def uses_s3(self) -> bool:
+        """Whether there is an S3-compatible store, be it only to read older documents from."""
+        return bool(self.s3_bucket)
 
     def _given(self, name: str) -> Any:
         """Return the value of a setting; the token of any organisation stands for the first."""
@@ -477,6 +503,23 @@ def _switch(env: FileAwareEnv, variable: str, default: Any) -> Any:
     return env.bool(variable, default)
 
 
+def _bucket(env: FileAwareEnv, variable: str, default: Any) -> str:
+    text = _text(env, variable, default)
+    if text and not BUCKET.fullmatch(text):
+        raise SettingsError(f"{PREFIX}{variable}: {text!r} is no name of a bucket.")
+    return text
+
+
+def _prefix(env: FileAwareEnv, variable: str, default: Any) -> str:
+    text = _text(env, variable, default)
+    if text and not OBJECT_PREFIX.fullmatch(text):
+        raise SettingsError(
+            f"{PREFIX}{variable}: must be letters, digits and . _ - /, not beginning with /, such "
+            "as broadsheet/."
+        )
+    return text
+
+
 def _choice(*choices: str) -> Any:
     def read(env: FileAwareEnv, variable: str, default: Any) -> Any:
         return env.str(variable, default, validate=validate.OneOf(choices))
@@ -508,7 +551,18 @@ _READERS: dict[str, Any] = {
     "document_days": _whole(0, 36_500),
     "run_days": _whole(0, 36_500),
     "storage_mb": _whole(0, 1_000_000_000),
+    "run_rows": _whole(0, 1_000_000_000),
     "audit_days": _whole(1, 36_500),
+    "audit_rows": _whole(0, 1_000_000_000),
+    "store": _choice("postgres", "s3"),
+    "s3_bucket": _bucket,
+    "s3_prefix": _prefix,
+    "s3_endpoint": _url,
+    "s3_region": _text,
+    "s3_access_key": _text,
+    "s3_secret_key": _text,
+    "s3_addressing": _choice("auto", "path", "virtual"),
+    "s3_timeout": _seconds,
     "allowed_hosts": _list,
     "logo_hosts": _list,
     "capture_concurrency": _whole(1, 1000),
@@ -568,6 +622,18 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
+def _faults_of_store(values: Mapping[str, Any]) -> list[str]:
+    faults = []
+    if values["store"] == "s3" and not values["s3_bucket"]:
+        faults.append(f"{PREFIX}S3_BUCKET is not set, and {PREFIX}STORE is s3.")
+    if bool(values["s3_access_key"]) != bool(values["s3_secret_key"]):
+        faults.append(
+            f"{PREFIX}S3_ACCESS_KEY and {PREFIX}S3_SECRET_KEY go together: set both, or neither to "
+            "use a role or boto3's own variables."
+        )
+    return faults
+
+
 def _cross_checks(values: Mapping[str, Any]) -> list[str]:
     faults = []
     broker = values["redis_url"]
@@ -622,6 +688,7 @@ def _cross_checks(values: Mapping[str, Any]) -> list[str]:
             f"{PREFIX}DOCUMENT_DAYS: must not be less than {PREFIX}LINK_DAYS, or the links of "
             "mails lead nowhere."
         )
+    faults += _faults_of_store(values)
     if "@" not in values["smtp_from"]:
         faults.append(f"{PREFIX}SMTP_FROM: must be an e-mail address.")
     return faults

@@ -18,6 +18,8 @@ from deploy.local import services
 from shared import db, log
 from shared.migrate import migrate
 from shared.settings import Settings
+from tests.seaweed import Seaweed
+from tests.seaweed import seaweed as start_seaweed
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -143,6 +145,13 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a Redis that all tests of the session share."""
     with services.redis(tmp_path_factory.mktemp("redis")) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
+    """An S3-compatible server that all tests of the session share."""
+    with start_seaweed(tmp_path_factory.mktemp("seaweed")) as server:
+        yield server
 
 
 @pytest.fixture

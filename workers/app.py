@@ -22,6 +22,7 @@ from shared.presence import Presence
 from shared.queue import Bell
 from shared.semaphore import Semaphore
 from shared.settings import Settings
+from shared.storage import Storage
 from workers import chromium
 from workers.capture.browser import Browser
 from workers.capture.request import Captured, CaptureRequest
@@ -63,6 +64,7 @@ class Hand:
                 mailer=Mailer(self.settings, place=self._mail_place()),
                 logos=Logos(self.settings),
                 owner=f"{socket.gethostname()}:{os.getpid()}",
+                storage=Storage.from_settings(self.settings),
             )
         return self._deps
 

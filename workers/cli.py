@@ -18,7 +18,7 @@ from shared import audit, deliveries, permissions, resolutions, runs, tokens
 from shared.db import keep_limits
 from shared.migrate import migrate as apply_migrations
 from shared.schedule import find_zone
-from workers import outlook, repair, status
+from workers import outlook, repair, status, stores
 from workers.terminal import (
     Commands,
     Fault,
@@ -163,6 +163,8 @@ main.add_command(repair.retry)
 main.add_command(repair.cancel)
 main.add_command(outlook.show_forecast)
 main.add_command(status.show_status)
+main.add_command(stores.documents_group)
+main.add_command(stores.restored)
 
 
 @main.command("deliveries")

@@ -14,11 +14,23 @@ from dataclasses import dataclass
 import psycopg
 from kombu.exceptions import OperationalError
 
-from shared import amiss, backlog, db, log, mail_server, migrate, presence
+from shared import (
+    amiss,
+    backlog,
+    db,
+    documents,
+    log,
+    mail_server,
+    migrate,
+    presence,
+    retention,
+    s3,
+)
 from shared.errors import BroadsheetError, DatabaseAway, Permanent, QueueAway
 from shared.grafana import Grafana
 from shared.queue import make_celery
 from shared.settings import Settings
+from shared.storage import Storage
 from workers import chromium, fontconfig
 from workers.capture.browser import Browser
 from workers.mail import Mailer
@@ -57,9 +69,11 @@ def examine(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]
         settings,
         grafana_timeout=min(settings.grafana_timeout, PATIENCE),
         smtp_timeout=min(settings.smtp_timeout, PATIENCE),
+        s3_timeout=min(settings.s3_timeout, PATIENCE),
     )
     parts: dict[str, Callable[[], str]] = {
         "database": lambda: _database(hasty),
+        "store": lambda: _store(hasty),
         "broker": lambda: _broker(hasty),
         "Grafana": lambda: _grafana(hasty),
         "token": lambda: _token(hasty),
@@ -84,6 +98,27 @@ def _database(settings: Settings) -> str:
     if pending:
         raise Amiss(f"It answers, but lacks {', '.join(pending)}. Run: broadsheet migrate")
     return "It answers, and its schema is up to date."
+
+
+def _store(settings: Settings) -> str:
+    """Write to the store of documents, and see that there is none they lie in unreachably."""
+    settings.require("database_url")
+    with (
+        db.connect(settings.session_url, application="broadsheet-doctor") as conn,
+        db.translated(),
+    ):
+        there = {one.store: one.number for one in retention.stored(conn)}
+        loose = retention.loose(conn)
+    lying = ", ".join(f"{number:,} in {store}" for store, number in sorted(there.items()))
+    told = f"New documents go to {settings.store}; there are {lying or 'none yet'}."
+    if not settings.uses_s3:
+        if there.get(documents.S3):
+            raise Amiss(f"{told} BROADSHEET_S3_BUCKET is not set, so those cannot be read.")
+        return told
+    s3.check_installed(settings)
+    Storage.from_settings(settings).probe()
+    waits = f" {loose:,} objects wait to be deleted by beat." if loose else ""
+    return f"{told} Bucket {settings.s3_bucket} can be written, read and deleted from.{waits}"
 
 
 def _broker(settings: Settings) -> str:

@@ -14,9 +14,9 @@ import json
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -41,13 +41,14 @@ from shared import (
 from shared.captures import Capture
 from shared.db import Connection, Pool
 from shared.deliveries import Delivery
-from shared.documents import Document
+from shared.documents import Document, Kept
 from shared.errors import BroadsheetError, DatabaseAway, LostLease, Transient
 from shared.mail_server import Turn
 from shared.queue import Bell
 from shared.runs import Run
 from shared.settings import Settings
 from shared.spec import FAIL, CaptureSpec
+from shared.storage import Storage
 from shared.tasks import Claim, Ring
 from workers import assemble as assembly
 from workers import gate, letters, messages, retry, shrink
@@ -85,6 +86,7 @@ class Deps:
     mailer: Mailer
     logos: Logos
     owner: str
+    storage: Storage = field(default_factory=Storage)
 
 
 # -- 1. render: one dashboard of a run ------------------------------------------------------
@@ -122,10 +124,15 @@ def render(task_id: int, deps: Deps) -> None:
                 setbacks.lock(conn, claim)
                 _tell(conn, capture.id, captured)
             raise Incomplete.because(captured.verdict)
-        with traces.span("store"), db.transaction(deps.pool) as conn:
-            sharing = setbacks.lock(conn, claim)
-            rings = _store_capture(conn, claim, capture.id, captured, sharing)
-            spans = runs.traceparents(conn, list(sharing)) if traces.on() else {}
+        with traces.span("store"):
+            parts = _parts(captured)
+            with beating(deps.pool, claim):
+                kept = deps.storage.keep(deps.pool, [part.content for part in parts])
+            laid = list(zip(parts, kept, strict=True))
+            with db.transaction(deps.pool) as conn:
+                sharing = setbacks.lock(conn, claim)
+                rings = _store_capture(conn, claim, capture.id, captured, laid, sharing)
+                spans = runs.traceparents(conn, list(sharing)) if traces.on() else {}
         traces.note(complete=captured.verdict.complete, stages=captured.timings)
         _tell_sharers(spans, capture, began)
         _measure(captured)
@@ -244,27 +251,31 @@ def _tell(conn: Connection, capture_id: int, captured: Captured) -> None:
     )
 
 
+def _parts(captured: Captured) -> list[_File]:
+    """Return the raw output that assembly joins."""
+    title = captured.facts.title
+    pdf = [_File("pdf", title, captured.pdf)] if captured.pdf is not None else []
+    images = [_File("image", title, image) for image in captured.images]
+    tables = [
+        _File("table", table.title, json.dumps(table.to_json()).encode())
+        for table in captured.tables
+    ]
+    return [*pdf, *images, *tables]
+
+
 def _store_capture(
     conn: Connection,
     claim: Claim,
     capture_id: int,
     captured: Captured,
+    parts: Iterable[tuple[_File, Kept]],
     sharing: Mapping[int, str],
 ) -> list[Ring]:
     """Store it, for the runs that share it, which are locked and given with their lanes."""
     tasks.complete(conn, claim)
     documents.drop_of_capture(conn, capture_id)
-
-    def put(kind: str, name: str, content: bytes) -> None:
-        documents.put_part(conn, capture_id, kind, name, content)
-
-    title = captured.facts.title
-    if captured.pdf is not None:
-        put("pdf", title, captured.pdf)
-    for image in captured.images:
-        put("image", title, image)
-    for table in captured.tables:
-        put("table", table.title, json.dumps(table.to_json()).encode())
+    for part, kept in parts:
+        documents.put_part(conn, capture_id, part.kind, part.name, kept)
     _tell(conn, capture_id, captured)
     captures.done(conn, capture_id)
     # Those that joined while it was rendered have not begun yet.
@@ -287,11 +298,12 @@ def assemble(task_id: int, deps: Deps) -> None:
             run = _run_of(conn, claim)
             runs.start(conn, [run.id])
             done = captures.of_run(conn, run.id)
-            parts = {capture.id: _contents(conn, capture.id) for capture in done}
+            raw = {capture.id: documents.parts(conn, capture.id) for capture in done}
             branding = report_settings.get(conn, run.org_id).body
             room = _room(conn, deps.settings)
         now = dt.datetime.now(dt.UTC)
         with beating(deps.pool, claim):
+            parts = {capture_id: _contents(deps, found) for capture_id, found in raw.items()}
             branding = deps.logos.found(
                 branding, org_id=run.org_id, look=partial(_uploaded, deps.pool, run.org_id)
             )
@@ -299,12 +311,12 @@ def assemble(task_id: int, deps: Deps) -> None:
                 files = _files(run, done, parts, branding, now, deps.print)
             if run.spec.recipients:
                 files = shrink.to_fit(files, room)
-        size = sum(len(file.content) for file in files)
-        with (
-            traces.span("store", documents=len(files), size=size),
-            db.transaction(deps.pool) as conn,
-        ):
-            rings = _store_documents(conn, claim, run, done, files, branding, now, began, deps)
+            size = sum(len(file.content) for file in files)
+            with traces.span("store", documents=len(files), size=size):
+                kept = deps.storage.keep(deps.pool, [file.content for file in files])
+        with db.transaction(deps.pool) as conn:
+            laid = list(zip(files, kept, strict=True))
+            rings = _store_documents(conn, claim, run, done, laid, branding, now, began, deps)
         logger.info("run.assembled", documents=len(files))
         queue.announce(deps.pool, deps.bell, rings)
 
@@ -332,8 +344,9 @@ class _File:
     position: int | None = None
 
 
-def _contents(conn: Connection, capture_id: int) -> list[tuple[Document, bytes]]:
-    return [(part, documents.content(conn, part.id)) for part in documents.parts(conn, capture_id)]
+def _contents(deps: Deps, parts: list[Document]) -> list[tuple[Document, bytes]]:
+    read = deps.storage.contents(partial(db.transaction, deps.pool), parts)
+    return list(zip(parts, read, strict=True))
 
 
 def _files(
@@ -447,7 +460,7 @@ def _store_documents(
     claim: Claim,
     run: Run,
     done: list[Capture],
-    files: list[_File],
+    laid: list[tuple[_File, Kept]],
     branding: Any,
     now: dt.datetime,
     began: float,
@@ -457,8 +470,10 @@ def _store_documents(
     runs.lock(conn, run.id)
     tasks.complete(conn, claim)
     pictures: dict[int, int] = {}
-    for file in files:
-        made = documents.put(conn, run.id, file.kind, file.name, file.content)
+    contents: dict[int, bytes] = {}
+    for file, kept in laid:
+        made = documents.put(conn, run.id, file.kind, file.name, kept)
+        contents[made] = file.content
         if file.kind == "image" and file.position is not None:
             pictures[made] = file.position
     documents.drop_parts(conn, run.id)
@@ -480,7 +495,7 @@ def _store_documents(
         stored,
         limit=settings.max_attachment_size_mb * 1024 * 1024,
         server_limit=mail_server.get(conn, mail_server.name_of(settings)).size_limit,
-        measure=lambda letter: _measured(conn, run, letter, deps.mailer),
+        measure=lambda letter: _measured(run, letter, stored, contents, deps.mailer),
     )
     milliseconds = (time.monotonic() - began) * 1000
     complete = all(_verdict(capture).complete for capture in done)
@@ -532,14 +547,20 @@ def _links(
 LONGEST_ADDRESS = f"{'x' * 64}@{'x' * 60}.{'x' * 60}.{'x' * 60}.example"
 
 
-def _measured(conn: Connection, run: Run, letter: Letter, mailer: Mailer) -> int:
+def _measured(
+    run: Run,
+    letter: Letter,
+    stored: list[Document],
+    contents: Mapping[int, bytes],
+    mailer: Mailer,
+) -> int:
     """Return how many bytes the mail has on the wire."""
     try:
         mail = mailer.build(
             letter,
             recipient=LONGEST_ADDRESS,
             message_id=deliveries.message_id(run.id, LONGEST_ADDRESS, LONGEST_ADDRESS),
-            attachments=_attachments(conn, run, letter),
+            attachments=_attachments(letter, stored, contents),
         )
     except MailRefused:
         # An address to reply to that is none. Each delivery will fail for it, and say so.
@@ -641,6 +662,8 @@ TOO_MANY = "Its turn did not come within a day: more mails wait than may be sent
 
 def _send(deps: Deps, claim: Claim, delivery: Delivery, turn: Turn) -> Accepted:
     """Hand the mail over, and never one that another worker may be handing over."""
+    # Before the mail server is connected to: it would not wait for a store that hangs.
+    contents = _read_files(deps, claim, delivery)
     gate.sized(deps.pool, turn, deps.mailer.connect())
     with db.transaction(deps.pool) as conn:
         setbacks.lock(conn, claim)
@@ -652,7 +675,7 @@ def _send(deps: Deps, claim: Claim, delivery: Delivery, turn: Turn) -> Accepted:
         ):
             raise LostLease
         letter = Letters.from_json(run.mail or {}).of(delivery.attached)
-        attachments = _attachments(conn, run, letter)
+        attachments = _attachments(letter, documents.of_run(conn, run.id), contents)
 
     def before_dot() -> bool:
         """Say whether the mail may go out: the lease must still be ours."""
@@ -700,21 +723,39 @@ def _watched(deps: Deps, delivery: Delivery) -> Iterator[None]:
         timer.cancel()
 
 
-def _attachments(conn: Connection, run: Run, letter: Letter) -> list[Attachment]:
-    inline = {document_id: content_id for content_id, document_id in letter.images}
-    wanted = [*letter.attachments, *(item for item in inline if item not in letter.attachments)]
-    known = {document.id: document for document in documents.of_run(conn, run.id)}
-    if not known.keys() >= set(wanted):
+def _read_files(deps: Deps, claim: Claim, delivery: Delivery) -> dict[int, bytes]:
+    """Return the bytes of the files that travel in the mail, by the documents' ids."""
+    with db.transaction(deps.pool) as conn:
+        run = _run_of(conn, claim)
+        letter = Letters.from_json(run.mail or {}).of(delivery.attached)
+        known = _travelling(letter, documents.of_run(conn, run.id))
+    read = deps.storage.contents(partial(db.transaction, deps.pool), known)
+    return {document.id: content for document, content in zip(known, read, strict=True)}
+
+
+def _travelling(letter: Letter, known: list[Document]) -> list[Document]:
+    """Return the documents in a mail: its attachments, then what is only shown in it."""
+    shown = (document_id for _, document_id in letter.images)
+    wanted = [*letter.attachments, *(item for item in shown if item not in letter.attachments)]
+    by_id = {document.id: document for document in known}
+    if not by_id.keys() >= set(wanted):
         # Without them it would be another mail than the one that was written.
         raise MailRefused("The files of this run are gone.", phase="files", permanent=True)
+    return [by_id[document_id] for document_id in wanted]
+
+
+def _attachments(
+    letter: Letter, known: list[Document], contents: Mapping[int, bytes]
+) -> list[Attachment]:
+    inline = {document_id: content_id for content_id, document_id in letter.images}
     return [
         Attachment(
-            name=known[document_id].name,
-            media_type=known[document_id].media_type,
-            content=documents.content(conn, document_id),
-            content_id=inline.get(document_id),
+            name=document.name,
+            media_type=document.media_type,
+            content=contents[document.id],
+            content_id=inline.get(document.id),
         )
-        for document_id in wanted
+        for document in _travelling(letter, known)
     ]
 
 

@@ -20,6 +20,7 @@ from shared.errors import DatabaseAway
 from shared.forecast import rounded
 from shared.presence import Process
 from shared.settings import Settings
+from workers import stores
 from workers.terminal import database, lined_up, read_settings
 
 #: Rows of what is due next, and of what failed last.
@@ -86,6 +87,7 @@ def _look(settings: Settings) -> tuple[list[str], bool]:
             _slots(conn),
             _stages(there),
             _pools(processes),
+            _stored(conn),
             _next(conn, now),
             _last(conn),
         ]
@@ -160,6 +162,12 @@ def _pools(processes: Sequence[Process]) -> Rows:
             )
         )
     return rows
+
+
+def _stored(conn: Connection) -> Rows:
+    """What documents take, by store, once beat has counted them."""
+    rows = stores.told(conn)
+    return [("DOCUMENTS IN", "NUMBER", "MB"), *rows] if rows else []
 
 
 def _next(conn: Connection, now: dt.datetime) -> Rows:

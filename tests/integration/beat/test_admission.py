@@ -189,7 +189,7 @@ def test_a_capture_goes_on_for_one_run_when_another_is_cancelled(pool: db.Pool) 
     second, _ = asked_for(pool)
     with db.transaction(pool) as conn:
         assert runs.cancel(conn, first, "not wanted")
-    sweep.do_chores(pool, Chores(), Settings())
+    sweep.do_chores(pool, Chores())
     with db.transaction(pool) as conn:
         [capture] = captures.of_run(conn, second)
         assert capture.state == "queued"
@@ -436,7 +436,7 @@ def test_nobody_joins_a_capture_whose_runs_were_all_cancelled(
     first, _ = asked_for(pool)
     with db.transaction(pool) as conn:
         runs.cancel(conn, first, "not wanted")
-    sweep.do_chores(pool, Chores(), Settings())
+    sweep.do_chores(pool, Chores())
     second, rings = asked_for(pool)
     assert len(rings) == 1
     with db.transaction(pool) as conn:

@@ -12,7 +12,7 @@ import structlog
 from beat import claim, sweep, tick
 from beat.sweep import Chores
 from beat.tick import Memory
-from shared import admission, db, reports, runs, tasks
+from shared import admission, db, reports, restores, runs, tasks
 from shared.reports import Report
 from shared.schedule import Schedule
 from shared.settings import Settings
@@ -145,6 +145,33 @@ def test_slots_missed_in_a_long_night_become_visible_rows(
     assert sorted(states) == ["missed", "missed", "missed", "queued"]
 
 
+def test_after_a_restore_slots_up_to_then_are_missed_and_later_ones_run(
+    pool: db.Pool, settings: Settings, make: Make
+) -> None:
+    before, longer = make(name="a", ago=dt.timedelta(minutes=5)), make(name="b", ago=2 * DAY)
+    with db.transaction(pool) as conn:
+        restores.settle(conn)
+    after = make(name="c", ago=dt.timedelta(0))
+    tick.run_tick(pool, RecordingBell(), settings, Memory())
+    assert [(run.state, run.cause) for run in runs_of(pool, before)] == [("missed", claim.RESTORED)]
+    assert {run.state for run in runs_of(pool, longer)} == {"missed"}
+    assert [run.state for run in runs_of(pool, after)] == ["queued"]
+    for report_id in (before, longer):
+        assert report_of(pool, report_id).next_run_at
+
+
+def test_ids_that_leapt_are_one_step_for_the_next_tzdata(pool: db.Pool, make: Make) -> None:
+    make(name="a")
+    with db.transaction(pool) as conn:
+        restores.settle(conn)
+    last = make(name="b")
+    chores = Chores()
+    for _ in range(3):
+        sweep.do_chores(pool, chores)
+    assert last > restores.LEAP
+    assert chores.recomputed is None
+
+
 def test_a_report_whose_previous_run_is_under_way_is_skipped_visibly(
     pool: db.Pool, settings: Settings, make: Make
 ) -> None:
@@ -220,7 +247,7 @@ def test_a_dead_workers_task_is_given_back_and_after_the_last_attempt_given_up(
     assert run.state == "failed"
     assert "doomed" in (run.cause or "")
     # Nobody needs its other dashboard now.
-    sweep.do_chores(pool, Chores(), Settings())
+    sweep.do_chores(pool, Chores())
     with db.transaction(pool) as conn:
         left = conn.execute("SELECT count(*) AS n FROM task").fetchone()
     assert left == {"n": 0}
@@ -266,7 +293,7 @@ def test_finding_what_is_due_reads_an_index_and_not_every_report(pool: db.Pool, 
 def test_exports_of_yesterday_are_deleted_and_nothing_else(pool: db.Pool) -> None:
     kept = new_export(pool, "1 hour")
     new_export(pool, "2 days")
-    sweep.do_chores(pool, Chores(), Settings())
+    sweep.do_chores(pool, Chores())
     with db.transaction(pool) as conn:
         left = conn.execute("SELECT id FROM run").fetchall()
     assert left == [{"id": kept}]
@@ -360,7 +387,7 @@ def test_slots_of_another_tzdata_are_computed_anew_and_due_ones_stay(
     before = report_of(pool, later).next_run_at, report_of(pool, due).next_run_at
     chores = Chores()
     while chores.recomputed is not None:
-        sweep.do_chores(pool, chores, Settings())
+        sweep.do_chores(pool, chores)
     assert before[0]
     assert report_of(pool, later).next_run_at == before[0] - dt.timedelta(hours=1)
     assert report_of(pool, due).next_run_at == before[1]

@@ -11,7 +11,10 @@ import pytest
 from shared import db
 
 #: What belongs to no organisation: mail servers, keys and counts of calls, and yoyo's own tables.
-SHARED = {"mail_server", "secret", "call_rate", "process", "tally", "tallied", "notch", "total"}
+SHARED = {
+    *("mail_server", "secret", "call_rate", "process", "tally", "tallied", "notch", "total"),
+    *("loose_object", "stored", "restored"),
+}
 TABLES = {
     *("report", "report_settings", "api_token", "run", "capture", "audit"),
     *("run_capture", "document", "delivery", "task", "resolution", "logo_image"),

@@ -24,6 +24,7 @@ from shared import (
     audit,
     db,
     deliveries,
+    documents,
     mail_server,
     presence,
     reports,
@@ -34,13 +35,17 @@ from shared import (
 from shared.presence import Process
 from shared.schedule import Schedule
 from shared.spec import DashboardSpec, RunSpec
+from tests.integration.shared.ledgers import ledger_of
+from tests.seaweed import Seaweed
 
 Done = subprocess.CompletedProcess[str]
 Command = Callable[..., Done]
 
 HOUR = dt.timedelta(hours=1)
 #: What the doctor looks at.
-PARTS = ["database", "broker", "Grafana", "token", "mail server", "browser", "processes"]
+PARTS = [
+    *("database", "store", "broker", "Grafana", "token", "mail server", "browser", "processes"),
+]
 
 #: What the console script `broadsheet` of an installation does.
 SCRIPT = "import sys; from workers.cli import main; main(prog_name='broadsheet')"
@@ -292,6 +297,71 @@ def test_the_doctor_mentions_a_token_that_may_do_more_than_it_needs(
     )
     assert found["token"][0] == "OK"
     assert "may also write" in found["token"][1]
+
+
+def test_the_doctor_tries_the_store_of_documents(broadsheet: Command, seaweed: Seaweed) -> None:
+    own = {name.removeprefix("BROADSHEET_"): value for name, value in seaweed.environ().items()}
+    state, said = lines_of(broadsheet("doctor", **own))["store"]
+    assert state == "OK"
+    assert "Bucket documents can be written, read and deleted from." in said
+    state, said = lines_of(broadsheet("doctor", **own | {"S3_BUCKET": "elsewhere"}))["store"]
+    assert (state, "check BROADSHEET_S3_BUCKET" in said) == ("FAULT", True), said
+
+
+def test_the_doctor_says_that_documents_cannot_be_read_without_their_bucket(
+    broadsheet: Command, pool: db.Pool
+) -> None:
+    with db.transaction(pool) as conn:
+        conn.execute("INSERT INTO stored VALUES ('s3', 3, 300, now()), ('postgres', 1, 10, now())")
+    state, said = lines_of(broadsheet("doctor"))["store"]
+    assert (state, "BROADSHEET_S3_BUCKET" in said) == ("FAULT", True)
+    shown = broadsheet("documents", "show").stdout
+    assert re.search(r"s3 +3 ", shown)
+    assert re.search(r"s3 +3 ", broadsheet("status").stdout)
+
+
+# documents
+
+
+def test_files_are_moved_to_the_store_after_saying_how_many(
+    broadsheet: Command, pool: db.Pool, seaweed: Seaweed
+) -> None:
+    own = {name.removeprefix("BROADSHEET_"): value for name, value in seaweed.environ().items()}
+    own["S3_PREFIX"] = "moved/"
+    ledger_of(pool, "sent")
+    with db.transaction(pool) as conn:
+        for number in range(3):
+            documents.put(conn, 1, "pdf", f"{number}.pdf", bytes([number]) * 1_048_576)
+    dry = broadsheet("documents", "move", "--to", "s3", "--dry-run", **own)
+    assert dry.stdout == "3 files of 3.0 MB would be moved to s3.\n"
+    for number in (3, 0):
+        done = broadsheet("documents", "move", "--to", "s3", **own)
+        assert done.stdout == f"{number} files of {number}.0 MB moved to s3.\n"
+    with db.transaction(pool) as conn:
+        assert documents.elsewhere(conn, "s3", after=0, limit=9) == []
+        # As a restore of an older backup would.
+        conn.execute("ALTER TABLE document DISABLE TRIGGER USER")
+        conn.execute("DELETE FROM document WHERE name <> '1.pdf'")
+        conn.execute("ALTER TABLE document ENABLE TRIGGER USER")
+    assert len(broadsheet("documents", "unknown", **own).stdout.split()) == 2
+    assert "2 objects deleted" in broadsheet("documents", "unknown", "--delete", **own).stderr
+    assert broadsheet("documents", "unknown", **own).stdout == ""
+    back = broadsheet("documents", "move", "--to", "postgres", **own | {"STORE": "postgres"})
+    assert back.stdout == "1 files of 1.0 MB moved to postgres.\n"
+
+
+def test_without_a_bucket_nothing_is_moved(broadsheet: Command) -> None:
+    done = broadsheet("documents", "move", "--to", "s3")
+    assert (done.returncode, done.stderr) == (2, "BROADSHEET_S3_BUCKET is not set.\n")
+
+
+def test_a_restore_is_said_once_and_tried_first(broadsheet: Command, pool: db.Pool) -> None:
+    ledger_of(pool, "sent", "sending")
+    dry = broadsheet("restored", "--dry-run")
+    assert dry.stdout.startswith("1 mails would be unknown; 0 runs would be ended;")
+    assert broadsheet("restored").stdout.startswith("1 mails are unknown;")
+    assert broadsheet("restored").stdout.startswith("0 mails are unknown;")
+    assert "restored from a backup" in broadsheet("deliveries").stdout
 
 
 # render

@@ -131,7 +131,7 @@ def test_a_run_is_rendered_assembled_and_mailed_to_each_recipient_once(workshop:
     ]
     with db.transaction(workshop.pool) as conn:
         [document] = documents.of_run(conn, run_id)
-        assert documents.content(conn, document.id).startswith(b"%PDF")
+        assert documents.kept(conn, [document.id])[document.id].content.startswith(b"%PDF")
     assert document.name == "Weekly-2026-01-05.pdf"
     assert len(workshop.renderer.requests) == 2
 
@@ -363,7 +363,7 @@ def test_all_formats_come_as_documents_with_names_of_their_own(workshop: Worksho
 def contents(workshop: Workshop, run_id: int, kind: str) -> list[bytes]:
     with db.transaction(workshop.pool) as conn:
         return [
-            documents.content(conn, document.id)
+            documents.kept(conn, [document.id])[document.id].content
             for document in documents.of_run(conn, run_id)
             if document.kind == kind
         ]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from shared import s3
 from shared.errors import SettingsError
 from shared.settings import Rate, Settings
 
@@ -157,6 +158,7 @@ def test_secrets_do_not_show_when_settings_are_printed() -> None:
     assert hidden == {
         *("database_url", "database_session_url", "redis_url", "grafana_token", "smtp_password"),
         *("grafana_headers", "grafana_ca", "smtp_ca", "grafana_tokens", "secret_key"),
+        *("s3_access_key", "s3_secret_key"),
     }
 
 
@@ -383,3 +385,54 @@ def test_a_password_in_clear_stays_on_this_machine(host: str) -> None:
         "BROADSHEET_SMTP_SECURITY: none would send BROADSHEET_SMTP_PASSWORD over the network in "
         "clear; set it to starttls or tls."
     )
+
+
+S3 = {"STORE": "s3", "S3_BUCKET": "documents"}
+
+
+def test_a_store_is_postgres_unless_a_bucket_is_named() -> None:
+    assert (parsed().store, parsed().uses_s3) == ("postgres", False)
+    settings = parsed(**S3, S3_ENDPOINT="https://s3.example.org/", S3_PREFIX="broadsheet/")
+    assert (settings.store, settings.s3_endpoint) == ("s3", "https://s3.example.org")
+    # Only to read what was stored before.
+    assert parsed(S3_BUCKET="documents").uses_s3
+
+
+@pytest.mark.parametrize(
+    ("more", "fault"),
+    [
+        ({"STORE": "s3"}, "S3_BUCKET is not set, and BROADSHEET_STORE is s3."),
+        (S3 | {"STORE": "disk"}, "STORE: must be one of: postgres, s3."),
+        (S3 | {"S3_BUCKET": "s3://documents"}, "S3_BUCKET: 's3://documents' is no name"),
+        (S3 | {"S3_PREFIX": "/broadsheet"}, "S3_PREFIX: must be letters"),
+        (S3 | {"S3_ENDPOINT": "minio:9000"}, "S3_ENDPOINT: must be an http:// or https://"),
+        (S3 | {"S3_ENDPOINT": "http://me:pw@minio"}, "S3_ENDPOINT: must not hold a user"),
+        (S3 | {"S3_ACCESS_KEY": "k"}, "S3_ACCESS_KEY and BROADSHEET_S3_SECRET_KEY go together"),
+        (S3 | {"S3_SECRET_KEY": "k"}, "S3_ACCESS_KEY and BROADSHEET_S3_SECRET_KEY go together"),
+        (S3 | {"S3_ADDRESSING": "host"}, "S3_ADDRESSING: must be one of: auto, path, virtual."),
+    ],
+)
+def test_what_is_wrong_with_the_store_is_said_at_the_start(
+    more: dict[str, str], fault: str
+) -> None:
+    [found] = faults(LEAST | {f"BROADSHEET_{name}": value for name, value in more.items()})
+    assert found.startswith(f"BROADSHEET_{fault}")
+
+
+def test_keys_of_the_store_come_from_files_and_are_never_shown(tmp_path: Path) -> None:
+    for name in ("access", "secret"):
+        (tmp_path / name).write_text(f"the-{name}-key\n")
+    settings = parsed(
+        **S3,
+        S3_ACCESS_KEY_FILE=str(tmp_path / "access"),
+        S3_SECRET_KEY_FILE=str(tmp_path / "secret"),
+    )
+    assert settings.s3_secret_key == "the-secret-key"
+    assert "-key" not in repr(settings)
+
+
+def test_a_bucket_without_the_library_says_what_to_install(monkeypatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    s3.check_installed(parsed())
+    with pytest.raises(SettingsError, match=r"BROADSHEET_S3_BUCKET.*pip install boto3"):
+        s3.check_installed(parsed(**S3))
