@@ -259,8 +259,12 @@ class Stack:
             [sys.executable, "-m", *command],
             log=self.logs / f"{name}.log",
             environ=self._environ | self._own_port(name),
-            cwd=CHECKOUT,
+            cwd=self.checkout_of(name),
         )
+
+    def checkout_of(self, name: str) -> Path:
+        """Return where a process's code is taken from; a test may put another release there."""
+        return CHECKOUT
 
     def _own_port(self, name: str) -> dict[str, str]:
         """Return the variable that gives a process its port for Prometheus."""
