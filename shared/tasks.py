@@ -271,9 +271,9 @@ def release(conn: Connection, claim: Claim, *, after: float) -> None:
 PUBLISHED = """
 UPDATE task
    SET rings = rings + 1,
-       ring_at = clock_timestamp()
-                 + make_interval(secs => CASE lane WHEN 'interactive' THEN %(soon)s ELSE %(again)s END
-                                         * 2 ^ least(rings, %(doublings)s))
+       ring_at = clock_timestamp() + make_interval(
+           secs => CASE lane WHEN 'interactive' THEN %(soon)s ELSE %(again)s END
+                   * 2 ^ least(rings, %(doublings)s))
  WHERE id = ANY(%(ids)s) AND lease_until IS NULL
 """
 

@@ -39,25 +39,13 @@ def before(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-class Mixed(Stack):
-    """A stack on this release's schema, some of whose processes are of the release before."""
-
-    def __init__(self, logs: Path, *, old: frozenset[str], before: Path, smtp_port: int) -> None:
-        super().__init__(
-            logs,
-            environ=clean_environ(),
-            settings={"SMTP_PORT": str(smtp_port)},
-        )
-        self.old, self.before = old, before
-
-    def checkout_of(self, name: str) -> Path:
-        return self.before if name in self.old else super().checkout_of(name)
-
-
 @contextmanager
 def mixed(folder: Path, before: Path, old: frozenset[str]) -> Iterator[Service]:
+    """A stack on this release's schema, some of whose processes are of the release before."""
     with Inbox(folder / "mail") as inbox:
-        stack = Mixed(folder / "log", old=old, before=before, smtp_port=inbox.port)
+        settings = {"SMTP_PORT": str(inbox.port)}
+        stack = Stack(folder / "log", environ=clean_environ(), settings=settings)
+        stack.checkouts = dict.fromkeys(old, before)
         with stack:
             service = Service(stack, inbox)
             yield service
