@@ -29,6 +29,7 @@ from shared import (
     backlog,
     db,
     deliveries,
+    documents,
     mail_server,
     meters,
     presence,
@@ -42,6 +43,7 @@ from shared.db import Connection
 from shared.mail_server import MailServer
 from shared.presence import Process
 from shared.queue import QUEUES, RESERVED
+from shared.retention import Stored
 from shared.tally import Total
 
 blp = Blueprint("metrics", __name__, description="For Prometheus.")
@@ -138,7 +140,10 @@ def _mail_servers(servers: Sequence[MailServer]) -> Iterator[Metric]:
 
 def _stored(conn: Connection) -> Iterator[Metric]:
     """What documents take, as beat counts it once a minute."""
-    found = retention.stored(conn)
+    counted = {one.store: one for one in retention.stored(conn)}
+    found = [
+        counted.get(store, Stored(store=store, number=0, bytes=0)) for store in documents.STORES
+    ]
     numbers = [((one.store,), one.number) for one in found]
     yield _family("documents_stored", "Documents, by the store they lie in.", ("store",), numbers)
     yield _family(

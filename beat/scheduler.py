@@ -79,7 +79,7 @@ class ReportScheduler(Scheduler):  # type: ignore[misc]  # Celery has no annotat
         super().close()
 
     def _open(self) -> Pool:
-        self._pool = db.open_pool(
+        pool = db.open_pool(
             self.settings.database_url,
             pooled=self.settings.is_pooled,
             max_size=2,
@@ -94,9 +94,11 @@ class ReportScheduler(Scheduler):  # type: ignore[misc]  # Celery has no annotat
             detail=lambda: {"ticked_at": self._ticked_at},
         )
         self._presence.start()
-        self._keeping = Keeping(self._pool, self.settings)
+        self._keeping = Keeping(pool, self.settings)
         self._keeping.start()
-        return self._pool
+        # Last: where something of it fails, the next tick begins with all of it again.
+        self._pool = pool
+        return pool
 
     def _wait(self, seconds: float) -> None:
         """Sleep, unless an edit moves the earliest slot."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from importlib import resources
+from urllib.parse import quote
 
 import yoyo
 
@@ -33,7 +34,7 @@ def migrate(database_url: str) -> list[str]:
         # Waiting for another migration to end is no fault, however long it takes.
         conn.execute("SET lock_timeout = 0; SET statement_timeout = 0")
         conn.execute("SELECT pg_advisory_lock(%s)", [LOCK])
-        backend = yoyo.get_backend("postgresql+psycopg://" + database_url.partition("://")[2])
+        backend = yoyo.get_backend(_patient(database_url))
         try:
             backend.break_lock()
             pending = backend.to_apply(yoyo.read_migrations(str(folder)))
@@ -41,6 +42,18 @@ def migrate(database_url: str) -> list[str]:
             return [migration.id for migration in pending]
         finally:
             backend.connection.close()
+
+
+def _patient(database_url: str) -> str:
+    """Return the address as yoyo takes it, without the limits that its login may have.
+
+    Those are for what runs every day: see `db.keep_limits`.
+    """
+    address = database_url.partition("://")[2]
+    if "options=" not in address:
+        unlimited = quote("-c statement_timeout=0 -c lock_timeout=0")
+        address += f"{'&' if '?' in address else '?'}options={unlimited}"
+    return f"postgresql+psycopg://{address}"
 
 
 def pending(database_url: str) -> list[str]:

@@ -37,13 +37,15 @@ TASK_NAMES = {kind: f"broadsheet.{kind}" for kind in QUEUES}
 INTERACTIVE, ASSEMBLY, SCHEDULED = 0, 3, 5
 
 
-def queue_of(ring: Ring, *, again: bool) -> str:
-    """Return the queue to ring in; a second time in the common one.
+def queues_of(ring: Ring, *, again: bool) -> list[str]:
+    """Return the queues to ring in; a second time in the common one as well.
 
-    There everybody listens, also workers of an earlier release.
+    There everybody listens, also workers of an earlier release. A message too many does nothing.
     """
     common = QUEUES[ring.kind]
-    return RESERVED[common] if ring.lane == "interactive" and not again else common
+    if ring.lane != "interactive":
+        return [common]
+    return [RESERVED[common], common] if again else [RESERVED[common]]
 
 
 def also(queues: Sequence[str]) -> list[str]:
@@ -139,24 +141,25 @@ class Bell:
             return False
 
     def ring(self, rings: Sequence[Ring], *, again: bool = False) -> list[int]:
-        """Publish one message per task; return the ids that were published.
+        """Publish a message per task; return the ids that were published.
 
-        `again`: nobody came, so ring where everybody listens.
+        `again`: nobody came, so ring where everybody listens, too.
 
         Never raises for a broker that is away: the row stays unpublished and beat rings again.
         """
         rung: list[int] = []
         for ring in rings:
             try:
-                self.app.send_task(
-                    TASK_NAMES[ring.kind],
-                    args=[ring.task_id],
-                    # What Flower and Celery's events show; the worker gets the id only.
-                    argsrepr=ring.about,
-                    queue=queue_of(ring, again=again),
-                    priority=priority(ring),
-                    ignore_result=True,
-                )
+                for name in queues_of(ring, again=again):
+                    self.app.send_task(
+                        TASK_NAMES[ring.kind],
+                        args=[ring.task_id],
+                        # What Flower and Celery's events show; the worker gets the id only.
+                        argsrepr=ring.about,
+                        queue=name,
+                        priority=priority(ring),
+                        ignore_result=True,
+                    )
             except (KombuError, OperationalError, CeleryError, OSError) as exc:
                 logger.warning("bell.unheard", task_id=ring.task_id, error=str(exc))
                 break

@@ -365,10 +365,10 @@ def lock_sharing(conn: Connection, capture_id: int) -> dict[int, str]:
 
 
 TRACEPARENTS = """
-SELECT id, traceparent FROM run
- WHERE id = ANY(%(runs)s)
-    OR (id IN (SELECT run_id FROM run_capture WHERE capture_id = %(capture)s)
-        AND state IN ('queued', 'rendering'))
+SELECT id, traceparent FROM run WHERE id = ANY(%(runs)s)
+ UNION
+SELECT run.id, run.traceparent FROM run_capture JOIN run ON run.id = run_capture.run_id
+ WHERE run_capture.capture_id = %(capture)s AND run.state IN ('queued', 'rendering')
  ORDER BY id
 """
 

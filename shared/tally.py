@@ -3,7 +3,7 @@
 Each thing that is counted leaves a notch, a row of its own, in the transaction in which it happens:
 mostly by a trigger (see migration 0009), so that nothing that ends a run can forget to. Beat adds
 notches up; who asks adds those that are left. A total never falls: not by taking a run up again,
-not by deleting old ones.
+not by deleting old ones; only by a restore.
 """
 
 from __future__ import annotations

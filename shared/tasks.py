@@ -293,9 +293,13 @@ def published(conn: Connection, task_ids: Iterable[int]) -> None:
 
 UNHEARD = """
 SELECT id AS task_id, kind, lane, run_id, capture_id, delivery_id FROM task
- WHERE lease_until IS NULL AND kind = %s AND ring_at <= statement_timestamp()
+ WHERE lease_until IS NULL AND kind = %s AND ring_at <= statement_timestamp() {and_what}
  ORDER BY ring_at LIMIT %s FOR UPDATE SKIP LOCKED
 """
+#: What people wait for, of which there is little, waits for no room in the window.
+UNHEARD_BY_PEOPLE = UNHEARD.format(and_what="AND lane = 'interactive'")
+UNHEARD_BY_ANYBODY = UNHEARD.format(and_what="")
+MOST_OF_PEOPLE = 200
 
 RUNG = """
 SELECT count(*) AS n FROM task
@@ -306,14 +310,20 @@ SELECT count(*) AS n FROM task
 def take_unheard(conn: Connection, kind: str) -> list[Ring]:
     """Return due tasks that were never rung for, or so long ago that the message must be lost.
 
-    No more than the window has room for. They are marked as published at once, so that two beats
-    do not both ring for them; if the ring then fails, `unpublished` takes the mark back.
+    All that people wait for, and of the others no more than the window has room for. They are
+    marked as published at once, so that two beats do not both ring for them; if the ring then
+    fails, `unpublished` takes the mark back.
     """
+    found = _rings(conn, UNHEARD_BY_PEOPLE, kind, MOST_OF_PEOPLE)
     out = conn.execute(RUNG, [kind]).fetchone()
     room = window(conn, kind) - (int(out["n"]) if out else 0)
-    if room <= 0:
-        return []
-    rows = conn.execute(UNHEARD, [kind, room]).fetchall()
+    if room > 0:
+        found += _rings(conn, UNHEARD_BY_ANYBODY, kind, room)
+    return found
+
+
+def _rings(conn: Connection, query: str, kind: str, most: int) -> list[Ring]:
+    rows = conn.execute(query.encode(), [kind, most]).fetchall()
     published(conn, [row["task_id"] for row in rows])
     return [Ring(**row) for row in rows]
 

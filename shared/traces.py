@@ -37,6 +37,15 @@ Kind = Literal["internal", "server", "client", "producer", "consumer"]
 PATIENCE = 3.0
 #: What OTLP is spoken over, in the standard's words.
 PROTOCOL = "http/protobuf"
+#: Variables of the standard that the SDK fails over when they are no number.
+NUMBERS = (
+    *("OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"),
+    *("OTEL_BSP_SCHEDULE_DELAY", "OTEL_BSP_EXPORT_TIMEOUT"),
+    *("OTEL_ATTRIBUTE_COUNT_LIMIT", "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT"),
+    *("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT"),
+    *("OTEL_SPAN_EVENT_COUNT_LIMIT", "OTEL_SPAN_LINK_COUNT_LIMIT"),
+    *("OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT"),
+)
 HEADER = "traceparent"
 
 
@@ -208,6 +217,9 @@ def _check_standard(environ: Mapping[str, str]) -> None:
     variable, endpoint = _first(environ, "ENDPOINT")
     if endpoint and not endpoint.startswith(("http://", "https://")):
         raise SettingsError(f"{variable}: must be an http:// or https:// address.")
+    for variable, value in environ.items():
+        if variable in NUMBERS and value.strip() and not value.strip().isdecimal():
+            raise SettingsError(f"{variable}: must be a whole number, such as 512.")
     variable, pairs = _first(environ, "HEADERS")
     if any("=" not in pair for pair in pairs.split(",") if pair.strip()):
         raise SettingsError(f"{variable}: must be name=value, several with commas between.")
@@ -231,9 +243,14 @@ def begin(settings: Settings, process: str) -> None:
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 - the same
     from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415 - the same
 
-    # Not at exit by itself: it would wait for half a minute. `end` waits for less.
-    provider = TracerProvider(resource=_resource(process), shutdown_on_exit=False)
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    try:
+        # Not at exit by itself: it would wait for half a minute. `end` waits for less.
+        provider = TracerProvider(resource=_resource(process), shutdown_on_exit=False)
+        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    except ValueError as exc:
+        # Of two numbers that do not go together; reports go out without traces.
+        logging.getLogger(__name__).error("Traces are off: %s. Look at OTEL_BSP_….", exc)  # noqa: TRY400 - a traceback says nothing here
+        return
     _on.update(provider=provider, tracer=provider.get_tracer("broadsheet", _version()))
 
 

@@ -5,7 +5,8 @@
 --
 -- Run it as the owner of Broadsheet's tables, who must be allowed to create roles (or have a superuser
 -- create the empty role first); again after an upgrade, which does no harm. It reads what that dashboard
--- shows and nothing else: no recipients, texts, files, tokens or settings. Causes may name an address.
+-- is made of: no recipients, texts, files, tokens or settings. Causes may name an address, and captures have
+-- the values of their variables.
 --
 -- Grafana lets everybody in an organisation of its own ask a data source anything. So put this one where
 -- only operators are: it reads the reports of all organisations.

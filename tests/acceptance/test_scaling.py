@@ -24,7 +24,7 @@ def small(tmp_path: Path) -> Iterator[Service]:
 
 def create_many(service: Service, number: int) -> list[int]:
     """Create reports that are due at one moment, each with a picture of its own."""
-    slot = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=1)
+    slot = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=4)
     made = []
     for n in range(number):
         body = {

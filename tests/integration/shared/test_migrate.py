@@ -106,3 +106,13 @@ def test_behind_a_pooler_sessions_without_our_limits_are_refused_until_the_login
         db.keep_limits(conn)
 
     assert look() == "30s"
+
+
+def test_a_migration_may_take_longer_than_the_limits_of_the_login(server: str) -> None:
+    with psycopg.connect(server, autocommit=True) as conn:
+        conn.execute("CREATE ROLE hurried LOGIN SUPERUSER")
+    url = database(server, "six", "hurried")
+    with db.connect(url) as conn:
+        db.keep_limits(conn)
+        conn.execute("ALTER ROLE CURRENT_USER IN DATABASE six SET statement_timeout = '1ms'")
+    assert migrate(url)

@@ -42,6 +42,8 @@ def test_what_nobody_came_for_is_rung_for_where_all_listen_and_still_goes_first(
     rings = [Ring(1, "render", "scheduled"), Ring(2, "render", "interactive")]
     assert Bell(app).ring(rings, again=True) == [1, 2]
     assert heard(app, queue.RENDER) == [2, 1]
+    # A pool that is there for it alone may have become free meanwhile.
+    assert heard(app, queue.RESERVED[queue.RENDER]) == [2]
 
 
 def test_mail_has_a_queue_of_its_own_so_that_its_server_holds_up_no_document(

@@ -102,3 +102,20 @@ def test_an_impossible_row_is_refused_by_the_database(pool: db.Pool) -> None:
     run_id, _ = new_run(pool)
     with pytest.raises(psycopg.errors.CheckViolation), db.transaction(pool) as conn:
         conn.execute("UPDATE run SET state = 'failed' WHERE id = %s", [run_id])
+
+
+def test_what_a_person_waits_for_is_rung_for_again_however_much_else_is_rung_for(
+    pool: db.Pool,
+) -> None:
+    for _ in range(40):
+        new_run(pool)
+    with db.transaction(pool) as conn:
+        conn.execute("UPDATE task SET lane = 'scheduled', ring_at = now() - interval '1 minute'")
+        while tasks.take_unheard(conn, tasks.RENDER):
+            pass  # until the window is full
+    _, rings = new_run(pool)
+    with db.transaction(pool) as conn:
+        ids = [ring.task_id for ring in rings]
+        conn.execute("UPDATE task SET ring_at = now() WHERE id = ANY(%s)", [ids])
+        found = tasks.take_unheard(conn, tasks.RENDER)
+    assert {ring.task_id for ring in found} == set(ids)

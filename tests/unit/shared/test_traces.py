@@ -106,3 +106,17 @@ def test_every_word_has_a_name_in_the_span() -> None:
 )
 def test_a_trace_says_whether_it_is_recorded(text: str | None, recorded: bool) -> None:
     assert traces.is_recorded(text) == recorded
+
+
+def test_a_number_of_the_standard_that_is_none_is_refused() -> None:
+    assert told({"OTEL_BSP_MAX_QUEUE_SIZE": "many"}).startswith("OTEL_BSP_MAX_QUEUE_SIZE: must be")
+    traces.check(ON, {"OTEL_BSP_MAX_QUEUE_SIZE": "512", "OTEL_SPAN_EVENT_COUNT_LIMIT": ""})
+
+
+def test_numbers_that_do_not_go_together_cost_the_traces_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "10")
+    traces.begin(ON, "tests")
+    assert not traces.on()
+    assert "OTEL_BSP" in caplog.text
