@@ -97,7 +97,7 @@ def begin(role: str) -> None:
         return
     prepare()
     import prometheus_client as prometheus  # noqa: PLC0415 - see the module's head
-    from prometheus_client import values  # noqa: PLC0415
+    from prometheus_client import values  # noqa: PLC0415 - see the module's head
 
     # Somebody may have imported it before the folder was named, as Flower does, of which Celery's
     # command line loads the commands wherever it is installed. Then it keeps numbers in the memory
@@ -190,11 +190,11 @@ def _registry() -> Any:
             for file in Path(os.environ[FOLDER]).glob("gauge_live*_*.db"):
                 pid = int(file.stem.rpartition("_")[2])
                 if not _lives(pid):
-                    multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]
-            return super().collect()  # type: ignore[no-untyped-call]
+                    multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]  # it has no types
+            return super().collect()  # type: ignore[no-untyped-call]  # it has no types
 
     registry = CollectorRegistry()
-    OfAllWhoLive(registry)  # type: ignore[no-untyped-call]
+    OfAllWhoLive(registry)  # type: ignore[no-untyped-call]  # it has no types
     return registry
 
 

@@ -18,6 +18,8 @@ KINDS = (RENDER, ASSEMBLE, DELIVER)
 #: A task that was rung for and that nobody took is rung for again after this, doubling up to
 #: eight times as long: what Redis lost is made up in minutes, and a long line is not doubled fast.
 RING_AGAIN = 30.0
+#: The same where a person waits: of such there are few, so a ring too many costs little.
+RING_SOON = 5.0
 LONGEST_DOUBLING = 3
 #: A broker that is away is not tried for the same task more often.
 UNHEARD_PAUSE = 5.0
@@ -269,8 +271,9 @@ def release(conn: Connection, claim: Claim, *, after: float) -> None:
 PUBLISHED = """
 UPDATE task
    SET rings = rings + 1,
-       ring_at = clock_timestamp()
-                 + make_interval(secs => %(again)s * 2 ^ least(rings, %(doublings)s))
+       ring_at = clock_timestamp() + make_interval(
+           secs => CASE lane WHEN 'interactive' THEN %(soon)s ELSE %(again)s END
+                   * 2 ^ least(rings, %(doublings)s))
  WHERE id = ANY(%(ids)s) AND lease_until IS NULL
 """
 
@@ -279,7 +282,12 @@ def published(conn: Connection, task_ids: Iterable[int]) -> None:
     """Note that a message was sent for each of these."""
     conn.execute(
         PUBLISHED,
-        {"ids": list(task_ids), "again": RING_AGAIN, "doublings": LONGEST_DOUBLING},
+        {
+            "ids": list(task_ids),
+            "soon": RING_SOON,
+            "again": RING_AGAIN,
+            "doublings": LONGEST_DOUBLING,
+        },
     )
 
 

@@ -82,6 +82,8 @@ class Stack:
         self.settings = dict(settings or {})
         self.slots = slots or os.cpu_count() or 1
         self.processes: dict[str, Process] = {}
+        #: Where the code of a process is, if not here.
+        self.checkouts: dict[str, Path] = {}
         self._added: list[str] = []
         if self.has_stand_in and (self.outside.grafana_url or self.outside.grafana_token):
             self.outside.require("grafana_url", "grafana_token")
@@ -259,7 +261,7 @@ class Stack:
             [sys.executable, "-m", *command],
             log=self.logs / f"{name}.log",
             environ=self._environ | self._own_port(name),
-            cwd=CHECKOUT,
+            cwd=self.checkouts.get(name, CHECKOUT),
         )
 
     def _own_port(self, name: str) -> dict[str, str]:

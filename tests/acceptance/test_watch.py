@@ -16,6 +16,7 @@ import pytest
 from deploy.local import processes, services, tools
 from deploy.local.processes import Process
 from deploy.local.stack import CHECKOUT, LOOPBACK, QUIET_WORKER
+from shared import queue
 from tests.acceptance.harness import Service, eventually, serving
 
 KINDS = {"broadsheet.render", "broadsheet.assemble", "broadsheet.deliver"}
@@ -101,7 +102,8 @@ def test_flower_shows_workers_and_tasks_by_what_they_are_about(
 ) -> None:
     there = flower.get("/api/workers", params={"refresh": "1"}).json()
     assert set(there[worker]["registered"]) == KINDS
-    assert {queue["name"] for queue in there[worker]["active_queues"]} == {"render", "deliver"}
+    heard = {one["name"] for one in there[worker]["active_queues"]}
+    assert heard == {*queue.RESERVED, *queue.RESERVED.values()}
 
     def done() -> list[dict[str, Any]] | None:
         tasks = flower.get("/api/tasks").json().values()

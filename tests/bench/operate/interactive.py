@@ -19,7 +19,7 @@ from shared import db
 from shared.db import Connection
 from tests.bench import rush
 
-LOOK = 0.2
+LOOK, PATIENCE = 0.2, 120.0
 #: Seconds within which it must have begun.
 MOST = 2.0
 
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> bool:
 COPY = """
 INSERT INTO report OVERRIDING SYSTEM VALUE SELECT (jsonb_populate_record(report, jsonb_build_object(
     'id', 1000000 + n, 'uid', report.uid || n, 'name', 'Wait ' || n,
-    'next_run_at', %(slot)s::timestamptz,
+    'next_run_at', %(slot)s::timestamptz, 'start_at', %(slot)s::timestamptz,
     'dashboards', jsonb_set(report.dashboards, '{0,timeRange,from}',
                             to_jsonb('now-' || 1000 + n || 'm'))))).*
   FROM report, generate_series(1, %(number)s) AS n WHERE report.id = %(first)s
@@ -74,8 +74,10 @@ def _fill(stack: Stack, conn: Connection, uid: str, number: int) -> None:
     slot = dt.datetime.now(dt.UTC) + dt.timedelta(days=1)
     (first,) = rush.make(stack, [rush.body("Wait", uid, 999, rush.once(slot))])
     conn.execute(COPY.encode(), {"slot": dt.datetime.now(dt.UTC), "number": number, "first": first})
+    deadline = time.monotonic() + PATIENCE
     while rush.one(conn, WAITING)["number"] < number * 0.99 or not rush.one(conn, BUSY)["number"]:
         stack.check()
+        assert time.monotonic() < deadline, "the scheduled runs did not begin"
         time.sleep(LOOK)
 
 
