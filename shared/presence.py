@@ -12,6 +12,7 @@ from functools import partial
 from importlib import metadata
 from typing import Any
 
+import psycopg
 from psycopg.types.json import Jsonb
 
 from shared import db, log
@@ -149,5 +150,6 @@ class Presence:
         try:
             with db.connect(self._url, application="broadsheet-presence") as conn, db.translated():
                 what(conn)
-        except DatabaseAway as exc:
-            logger.warning("presence.not_renewed", error=exc.message)
+        except (DatabaseAway, psycopg.Error) as exc:
+            # Also a schema that is not there yet: who starts before `migrate` is seen after it.
+            logger.warning("presence.not_renewed", error=str(exc))

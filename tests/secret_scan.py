@@ -33,6 +33,7 @@ KNOWN = {
     ("deploy/kubernetes/base/deliver.yaml", "broadsheet"): NAMED_ONLY,
     ("deploy/kubernetes/base/migrate.yaml", "broadsheet"): NAMED_ONLY,
     ("deploy/kubernetes/base/render.yaml", "broadsheet"): NAMED_ONLY,
+    ("deploy/kubernetes/interactive/render-interactive.yaml", "broadsheet"): NAMED_ONLY,
     ("shared/links.py", "links"): "the name under which the key is stored",
     ("tests/integration/workers/test_delivery.py", "s3cret"): MADE_UP,
     ("tests/integration/workers/test_mail.py", "s3cret"): MADE_UP,

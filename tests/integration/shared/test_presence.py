@@ -63,3 +63,26 @@ def test_a_database_that_is_away_ends_nobody() -> None:
     here = Presence("postgresql://nobody@/none?host=/nowhere", presence.this("api"), every=0.01)
     here.start()
     here.close()
+
+
+def test_who_starts_before_the_schema_is_there_is_seen_once_it_is(
+    pool: db.Pool, database_url: str
+) -> None:
+    looked = threading.Semaphore(0)
+    with db.transaction(pool) as conn:
+        conn.execute("ALTER TABLE process RENAME TO later")
+    here = Presence(
+        database_url, presence.this("beat"), look=lambda _: looked.release(), every=0.01
+    )
+    here.start()
+    # The second look comes after a whole round in vain.
+    for _ in range(2):
+        assert looked.acquire(timeout=10)
+    with db.transaction(pool) as conn:
+        conn.execute("ALTER TABLE later RENAME TO process")
+    # A round may have been under way meanwhile.
+    for _ in range(3):
+        assert looked.acquire(timeout=10)
+    with db.transaction(pool) as conn:
+        assert [row.role for row in presence.find(conn)] == ["beat"]
+    here.close()
