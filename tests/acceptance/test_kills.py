@@ -11,7 +11,7 @@ import pytest
 from deploy.local.grafana.server import StandIn
 from tests.acceptance.harness import Service, eventually, serving
 
-DRIVER, MAIN, RENDERER = "run-driver", "--remote-debugging-pipe", "--type=renderer"
+DRIVER, MAIN = "run-driver", "--remote-debugging-pipe"
 
 
 @pytest.fixture(scope="module")
@@ -48,10 +48,10 @@ def browsers(service: Service) -> list[psutil.Process]:
 def victims(service: Service, which: str) -> list[psutil.Process]:
     if which == "pool child":
         return [parent for driver in called(service, DRIVER) if (parent := driver.parent())]
-    return called(service, {"driver": DRIVER, "browser": MAIN, "renderer": RENDERER}[which])
+    return called(service, MAIN)
 
 
-@pytest.mark.parametrize("which", ["renderer", "browser", "driver", "pool child"])
+@pytest.mark.parametrize("which", ["browser", "pool child"])
 def test_a_process_killed_in_mid_capture_costs_an_attempt_and_leaves_no_orphan(
     alone: Service, grafana: StandIn, which: str
 ) -> None:
@@ -61,8 +61,8 @@ def test_a_process_killed_in_mid_capture_costs_an_attempt_and_leaves_no_orphan(
     eventually(lambda: grafana.requests.queries_now, within=60, what="a page that asks for data")
     before = browsers(alone)
 
-    killed = victims(alone, which)
-    for process in killed:
+    # Renderers and the driver alone are killed in the tests of the browser.
+    for process in victims(alone, which):
         with suppress(psutil.Error):  # the end of one may be the end of the next
             process.kill()
 
@@ -70,5 +70,5 @@ def test_a_process_killed_in_mid_capture_costs_an_attempt_and_leaves_no_orphan(
     assert (run["state"], run["cause"]) == ("sent", None)
     assert [capture["attempts"] for capture in run["captures"]] == [2]
     assert len(alone.mails(f"Without its {which}")) == 1
-    _, alive = psutil.wait_procs(killed if which == "renderer" else before, timeout=15)
+    _, alive = psutil.wait_procs(before, timeout=15)
     assert alive == []

@@ -61,7 +61,7 @@ def lives(process: psutil.Process) -> bool:
         return False
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_nothing_is_left_of_a_stack_that_is_ended(
     up: subprocess.Popen[str], temporary: Path, number: signal.Signals
 ) -> None:

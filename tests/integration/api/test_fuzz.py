@@ -9,7 +9,7 @@ from shared.settings import Settings
 from tests.fuzz.scene import build
 from tests.fuzz.throw import throw
 
-REQUESTS, SEED = 1_500, 7
+REQUESTS, SEED = 1_200, 7
 
 
 @pytest.mark.timeout(300)
