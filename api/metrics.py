@@ -49,7 +49,6 @@ from shared.tally import Total
 blp = Blueprint("metrics", __name__, description="For Prometheus.")
 
 TEXT = {"type": "string"}
-LANES = ("interactive", "scheduled")
 #: What became of captures; nobody needed an `unwanted` one any more.
 OUTCOMES = ("complete", "incomplete", "failed", "unwanted")
 
@@ -162,7 +161,7 @@ def _stored(conn: Connection) -> Iterator[Metric]:
 def _lines(lines: Sequence[Line]) -> Iterator[Metric]:
     """Tasks by kind, lane and state, also those of which there are none: rates need a zero."""
     found = {(line.kind, line.lane, line.state): line for line in lines}
-    every = list(product(tasks.KINDS, LANES, ("waiting", "running", "paused")))
+    every = list(product(tasks.KINDS, tasks.LANES, ("waiting", "running", "paused")))
     yield _family(
         "tasks",
         "What workers have to do: waiting, running, or paused until another attempt.",
@@ -244,7 +243,7 @@ def _totals(totals: Mapping[str, Sequence[Total]]) -> Iterator[Metric]:
 
 def _histogram(name: str, text: str, totals: Sequence[Total]) -> Metric:
     family = HistogramMetricFamily(f"broadsheet_{name}", text, labels=("lane",))
-    for lane in LANES:
+    for lane in tasks.LANES:
         ours = [total for total in totals if runs.LANES.get(total.kind) == lane]
         bounds = sorted({*tally.BOUNDS, math.inf, *(total.le for total in ours)})
         numbers = (sum(total.number for total in ours if total.le == bound) for bound in bounds)

@@ -87,7 +87,7 @@ def admit(conn: Connection, admitted: Sequence[Run]) -> list[Ring]:
     hurried = [
         shared[at]
         for at, item in enumerate(wanted)
-        if at in shared and LANES[item.run.kind] == "interactive"
+        if at in shared and LANES[item.run.kind] == tasks.INTERACTIVE
     ]
     return tasks.insert_renders(conn, lanes) + (tasks.hurry(conn, hurried) if hurried else [])
 
@@ -127,7 +127,7 @@ def _lane(key: str, wanted: Sequence[_Wanted], shared: Mapping[int, int]) -> str
         for at, item in enumerate(wanted)
         if at not in shared and item.key == key
     }
-    return "interactive" if "interactive" in lanes else "scheduled"
+    return tasks.INTERACTIVE if tasks.INTERACTIVE in lanes else tasks.SCHEDULED
 
 
 ORGS = """

@@ -43,7 +43,7 @@ def queues_of(ring: Ring, *, again: bool) -> list[str]:
     There everybody listens, also workers of an earlier release. A message too many does nothing.
     """
     common = QUEUES[ring.kind]
-    if ring.lane != "interactive":
+    if ring.lane != tasks.INTERACTIVE:
         return [common]
     return [RESERVED[common], common] if again else [RESERVED[common]]
 
@@ -55,7 +55,7 @@ def also(queues: Sequence[str]) -> list[str]:
 
 def priority(ring: Ring) -> int:
     """Return the priority that Redis keeps the message under; lower is heard first."""
-    if ring.lane == "interactive":
+    if ring.lane == tasks.INTERACTIVE:
         return INTERACTIVE
     return ASSEMBLY if ring.kind == "assemble" else SCHEDULED
 

@@ -109,7 +109,7 @@ def resolve(
         conn.execute(OPEN_AGAIN, {"id": delivery_id, "who": resolver.who})
         conn.execute(DELIVER_AGAIN, [entry.run_id])
         # Somebody waits for it, or would not have asked.
-        rings = tasks.insert_deliveries(conn, entry.run_id, [delivery_id], "interactive")
+        rings = tasks.insert_deliveries(conn, entry.run_id, [delivery_id], tasks.INTERACTIVE)
     else:
         conn.execute(AS_SENT, {"id": delivery_id})
         ended = deliveries.outcome(conn, entry.run_id)

@@ -13,7 +13,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from shared import captures, documents, log, reports, traces
+from shared import captures, documents, log, reports, tasks, traces
 from shared.db import Connection
 from shared.spec import RunSpec
 
@@ -28,11 +28,11 @@ logger = log.get(__name__)
 
 #: Runs that somebody waits for go before those of the schedule.
 LANES = {
-    SCHEDULE: "scheduled",
-    API: "interactive",
-    TEST: "interactive",
-    EXPORT: "interactive",
-    NOTICE: "scheduled",
+    SCHEDULE: tasks.SCHEDULED,
+    API: tasks.INTERACTIVE,
+    TEST: tasks.INTERACTIVE,
+    EXPORT: tasks.INTERACTIVE,
+    NOTICE: tasks.SCHEDULED,
 }
 
 

@@ -15,6 +15,8 @@ from shared.errors import LostLease
 
 RENDER, ASSEMBLE, DELIVER = "render", "assemble", "deliver"
 KINDS = (RENDER, ASSEMBLE, DELIVER)
+#: What a person waits for, and what is due by a schedule.
+INTERACTIVE, SCHEDULED = LANES = ("interactive", "scheduled")
 #: A task that was rung for and that nobody took is rung for again after this, doubling up to
 #: eight times as long: what Redis lost is made up in minutes, and a long line is not doubled fast.
 RING_AGAIN = 30.0

@@ -100,7 +100,6 @@ def _look(settings: Settings) -> tuple[list[str], bool]:
 
 Rows = list[tuple[str, ...]]
 
-LANES = ("scheduled", "interactive")
 ENDINGS = ("sent", "partial", "failed", "missed", "skipped", "cancelled")
 
 
@@ -122,7 +121,7 @@ def _stages(there: Backlog) -> Rows:
     rows: Rows = [("STAGE", "LANE", "WAITING", "RUNNING", "PAUSED", "OLDEST")]
     rows.append(_amount("due, unclaimed", there.due))
     rows.append(_amount("claimed, not begun", there.waiting))
-    for kind, lane in product(tasks.KINDS, LANES):
+    for kind, lane in product(tasks.KINDS, tasks.LANES):
         states = numbers[kind, lane]
         rows.append(
             (
@@ -139,7 +138,7 @@ def _stages(there: Backlog) -> Rows:
 
 def _amount(what: str, amount: backlog.Amount) -> tuple[str, ...]:
     old = rounded(amount.oldest) if amount.number else ""
-    return (what, "scheduled", f"{amount.number:,}", "", "", old)
+    return (what, tasks.SCHEDULED, f"{amount.number:,}", "", "", old)
 
 
 def _pools(processes: Sequence[Process]) -> Rows:

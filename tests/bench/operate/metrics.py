@@ -142,8 +142,12 @@ def _api(ground: Ground) -> Iterator[str]:
     environ = ground.environ | {
         "BROADSHEET_GRAFANA_URL": f"http://{LOOPBACK}:9",
         "BROADSHEET_GRAFANA_TOKEN": "none",
+        # It says that nobody else is there, and so it is.
+        "BROADSHEET_LOG_LEVEL": "ERROR",
     }
-    with subprocess.Popen([sys.executable, "-m", *command], cwd=CHECKOUT, env=environ) as popen:
+    with subprocess.Popen(
+        [sys.executable, "-m", *command], cwd=CHECKOUT, env=environ, stderr=subprocess.DEVNULL
+    ) as popen:
         try:
             deadline = time.monotonic() + 30
             while not _is_ready(f"http://{address}"):
