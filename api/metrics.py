@@ -42,7 +42,7 @@ from shared.backlog import Amount, Line
 from shared.db import Connection
 from shared.mail_server import MailServer
 from shared.presence import Process
-from shared.queue import QUEUES, RESERVED
+from shared.queue import NAMES, QUEUES
 from shared.retention import Stored
 from shared.tally import Total
 
@@ -270,7 +270,7 @@ def _processes(there: Sequence[Process]) -> Iterator[Metric]:
         "slots",
         "Tasks of a queue that can be done at once: pool children that listen to it.",
         ("queue",),
-        [((queue,), slots[queue]) for queue in sorted({*RESERVED, *RESERVED.values()})],
+        [((queue,), slots[queue]) for queue in sorted(NAMES)],
     )
     ticks = [
         float(process.detail["ticked_at"])

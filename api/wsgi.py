@@ -6,6 +6,7 @@ servers start an app. It must be imported after the fork: see `preload_app` in `
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Mapping
 
@@ -35,7 +36,9 @@ def make_application(environ: Mapping[str, str]) -> Flask:
     waiter.start()
     # Whatever else hangs: somebody has to say that no beat is there.
     here = presence.this(presence.API)
-    Presence(settings.session_url, here, look=amiss.Watch().look).start()
+    present = Presence(settings.session_url, here, look=amiss.Watch().look)
+    present.start()
+    atexit.register(present.close)
     return create_app(
         settings,
         pool=db.open_pool(

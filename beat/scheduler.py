@@ -12,7 +12,7 @@ from beat.keeping import Keeping
 from beat.tick import LONGEST_SLEEP, Memory, run_tick
 from shared import alive, db, log, meters, presence, reports, traces
 from shared.db import Connection, Pool
-from shared.errors import DatabaseAway
+from shared.errors import DatabaseAway, NotMigrated
 from shared.presence import Presence
 from shared.queue import Bell
 from shared.settings import Settings
@@ -56,7 +56,7 @@ class ReportScheduler(Scheduler):  # type: ignore[misc]  # Celery has no annotat
             self._ticked_at = time.time()
             meters.observe("beat_tick_seconds", time.monotonic() - began)
             self._wait(seconds)
-        except DatabaseAway as exc:
+        except (DatabaseAway, NotMigrated) as exc:
             logger.error("beat.database_away", error=exc.message)  # noqa: TRY400 - a traceback says nothing here
             time.sleep(LONGEST_SLEEP)
         except Exception:

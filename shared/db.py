@@ -13,7 +13,7 @@ from psycopg.rows import DictRow, TupleRow, dict_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from shared import log
-from shared.errors import DatabaseAway
+from shared.errors import DatabaseAway, NotMigrated
 
 Connection = psycopg.Connection[DictRow]
 AsyncConnection = psycopg.AsyncConnection[TupleRow]
@@ -171,12 +171,31 @@ def org_transaction(pool: Pool, org_id: int) -> Iterator[Connection]:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn errors that say "not now" into `DatabaseAway`; leave mistakes of ours as they are."""
+    """Turn errors that say "not now" into `DatabaseAway` or `NotMigrated`; leave mistakes of ours.
+
+    What is not there is taken for what `migrate` has not made yet.
+    """
     try:
         yield
-    except (psycopg.OperationalError, errors.InternalError_, PoolTimeout) as exc:
+    except NOT_THERE as exc:
+        raise NotMigrated(f"{NotMigrated.__doc__} ({exc.diag.message_primary})") from exc
+    except NOT_NOW as exc:
         detail = str(exc).strip().partition("\n")[0]
+        if "unsupported startup parameter" in detail:
+            detail = f"{detail}. {POOLER}"
         raise DatabaseAway(f"The database does not answer: {detail}") from exc
+
+
+NOT_THERE = (errors.UndefinedTable, errors.UndefinedColumn, errors.UndefinedFunction)
+#: A server that only reads is one that is about to take over, or to be replaced.
+NOT_NOW = (
+    *(psycopg.OperationalError, PoolTimeout),
+    *(errors.InternalError_, errors.ReadOnlySqlTransaction),
+)
+POOLER = (
+    "Through a pooler, set BROADSHEET_DATABASE_SESSION_URL to the database itself, beside "
+    "BROADSHEET_DATABASE_URL."
+)
 
 
 def clock(conn: Connection) -> dt.datetime:

@@ -153,3 +153,6 @@ class Presence:
         except (DatabaseAway, psycopg.Error) as exc:
             # Also a schema that is not there yet: who starts before `migrate` is seen after it.
             logger.warning("presence.not_renewed", error=str(exc))
+        except Exception:
+            # Whatever it is: without this thread nobody would see this process any more.
+            logger.exception("presence.broke")

@@ -31,6 +31,7 @@ QUEUES = {"render": RENDER, "assemble": RENDER, "deliver": DELIVER}
 #: this one as well, and first; a pool may also be there for it alone (`-Q render.interactive`), so
 #: that not even captures that have begun are waited for.
 RESERVED = {queue: f"{queue}.interactive" for queue in QUEUES.values()}
+NAMES = frozenset({*RESERVED, *RESERVED.values()})
 TASK_NAMES = {kind: f"broadsheet.{kind}" for kind in QUEUES}
 #: Redis keeps a list per priority and reads 0 first: what a person waits for goes ahead, and a
 #: run whose pages are there is assembled before the next one is begun.

@@ -11,7 +11,7 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shared import captures, deliveries, log, runs, tasks
+from shared import captures, deliveries, log, restores, runs, tasks
 from shared.db import Connection
 from shared.tasks import Ring
 
@@ -36,6 +36,7 @@ class Rerun:
 FIND = """
 SELECT id FROM run
  WHERE state = ANY(%(states)s) AND kind IN ('schedule', 'api', 'test')
+   AND (cause IS NULL OR cause <> %(held_back)s)
    AND finished_at >= statement_timestamp() - %(since)s
    AND (%(org)s::bigint IS NULL OR org_id = %(org)s)
    AND (%(report)s::bigint IS NULL OR report_id = %(report)s)
@@ -52,11 +53,15 @@ def find(
     report_id: int | None = None,
     limit: int = 10_000,
 ) -> list[int]:
-    """Return the ids of runs that ended in one of the states within `since`, by their slots."""
+    """Return the ids of runs that ended in one of the states within `since`, by their slots.
+
+    Not those that a restore has held back: they may have gone out, so each is a person's choice.
+    """
     rows = conn.execute(
         FIND,
         {
             "states": list(states),
+            "held_back": restores.CAUSE,
             "since": since,
             "org": org_id,
             "report": report_id,

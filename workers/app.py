@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -149,6 +150,9 @@ def create_app(settings: Settings) -> celery.Celery:
 
     def note_queues(sender: Any, **_: Any) -> None:
         listened = sender.app.amqp.queues
+        if unknown := set(listened.consume_from) - queue.NAMES:
+            known = ", ".join(sorted(queue.NAMES))
+            sys.exit(f"-Q {min(unknown)}: there is no such queue; there are {known}.")
         for name in queue.also(list(listened.consume_from)):
             listened.select_add(name)
         queues[:] = listened.consume_from

@@ -98,7 +98,8 @@ def retry(
     """Take up again RUNs that failed, were sent to some only, were missed or skipped.
 
     Nobody gets a second mail: what was rendered goes on with its failed mails only; what was not
-    is rendered for its own slot.
+    is rendered for its own slot. What `broadsheet restored` has held back, since it may have gone
+    out already, is taken up by its number only.
     """
     if bool(run) == bool(states):
         raise click.UsageError("Give either RUNs or at least one --state.")

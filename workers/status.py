@@ -92,7 +92,9 @@ def _look(settings: Settings) -> tuple[list[str], bool]:
             _last(conn),
         ]
     lines = [f"{now:%Y-%m-%d %H:%M:%S} UTC"]
-    lines += [f"! {sentence}" for sentence in found] or ["  Nothing is amiss."]
+    lines += [f"! {sentence}" for sentence in found] or [
+        "  Nothing is amiss. (Broker and Grafana are looked at by `broadsheet doctor`.)"
+    ]
     for rows in tables:
         lines += ["", *lined_up(rows)] if rows else []
     return lines, bool(found)

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from typing import IO, Any
 
 import click
+import psycopg
 
 from shared import db, log
 from shared.audit import Actor
-from shared.errors import BroadsheetError, SettingsError
+from shared.errors import BroadsheetError, NotMigrated, SettingsError
 from shared.settings import Settings
 
 DURATION = re.compile(r"(\d{1,9})([mhdwy])", re.ASCII)
@@ -54,6 +55,12 @@ class Commands(click.Group):
             raise WrongSettings(exc.message) from exc
         except BroadsheetError as exc:
             raise Fault(exc.message) from exc
+        except db.NOT_THERE as exc:
+            raise Fault(str(NotMigrated.__doc__)) from exc
+        except psycopg.Error as exc:
+            # What Postgres says to an operator: that a right is missing, and which.
+            told = (exc.diag.message_primary, exc.diag.message_detail, exc.diag.message_hint)
+            raise Fault(" ".join(part for part in told if part) or str(exc)) from exc
         except OSError as exc:
             raise Fault(f"{exc.strerror or exc}: {exc.filename}") from exc
 

@@ -672,3 +672,15 @@ def test_the_status_of_a_sound_service_is_0_and_names_pools_and_what_comes(
     assert ["worker", "render", "3", "0", "1", "1"] in rows
     assert ["beat", "1", "0", "1", "1"] in rows
     assert rows[-1][2:] == ["60", "min", "1", "1", "Report", "1"]
+
+
+@pytest.mark.parametrize("words", [("status",), ("runs",), ("deliveries",)])
+def test_before_migrate_every_command_says_what_to_run(
+    broadsheet: Command, database_url: str, words: tuple[str, ...]
+) -> None:
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        conn.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    done = broadsheet(*words)
+    assert done.returncode == 1
+    assert "run `broadsheet migrate`" in done.stderr
+    assert "Traceback" not in done.stderr
