@@ -21,7 +21,7 @@ from shared.errors import (
     NotMigrated,
 )
 from shared.grafana import CallerUnknown, ForeignToken, OrgHidden
-from shared.storage import DocumentLost
+from shared.storage import DocumentDeleted, DocumentLost
 from shared.store import StoreAway
 
 logger = log.get(__name__)
@@ -29,6 +29,7 @@ logger = log.get(__name__)
 #: What our own errors mean to a caller; any other is a 500 with its sentence.
 STATUS: dict[type[BroadsheetError], int] = {
     DashboardNotFound: 404,
+    DocumentDeleted: 404,
     DashboardForbidden: 403,
     NoSlot: 429,
     DatabaseAway: 503,

@@ -54,6 +54,8 @@ def plan(conn: Connection) -> Restored:
     )
 
 
+#: That none is `sent` goes without saying, but not for the planner: the ledger's index is of the
+#: mails that are not.
 OPEN = "state IN ('pending', 'sending', 'dot', 'retry') AND state <> 'sent'"
 #: An attempt that may have been made is one, unless it was under way and counted already.
 DOUBT = f"""
@@ -67,7 +69,8 @@ UPDATE delivery
 def settle(conn: Connection) -> Restored:
     """Hold back whatever may have gone out since the backup; slots up to now become `missed`.
 
-    Safe to do again. Raises `StillRunning`.
+    Safe to do again; ids leap each time, since nobody knows which of them were given between.
+    Raises `StillRunning`.
     """
     if any(process.is_there for process in presence.find(conn)):
         raise StillRunning

@@ -31,7 +31,7 @@ SELECT old.id, old.size, CASE WHEN old.key IS NULL THEN 'postgres' ELSE 's3' END
  WHERE run.finished_at < statement_timestamp() - %(older)s
    AND NOT EXISTS (SELECT FROM delivery WHERE delivery.run_id = run.id
                       AND delivery.state <> 'sent' AND delivery.state <> 'failed')
- ORDER BY old.id LIMIT %(batch)s
+ ORDER BY old.id LIMIT %(batch)s FOR UPDATE OF run SKIP LOCKED
 """
 #: The last that was looked at, and when its run ended.
 LAST_DOCUMENT = """
@@ -57,6 +57,17 @@ SELECT id, finished_at >= statement_timestamp() - %(older)s AND id > %(up_to)s A
 FOR_EVER = dt.timedelta(days=200_000)
 
 
+DROP = """
+DELETE FROM document WHERE id = ANY(ARRAY(
+    SELECT id FROM document WHERE id = ANY(%s) FOR UPDATE SKIP LOCKED))
+RETURNING size, CASE WHEN key IS NULL THEN 'postgres' ELSE 's3' END AS store
+"""
+DOCUMENTS_OF_RUNS = """
+SELECT size, CASE WHEN key IS NULL THEN 'postgres' ELSE 's3' END AS store
+  FROM document WHERE run_id = ANY(%s)
+"""
+
+
 @dataclass(slots=True)
 class Place:
     """How far one beat has looked, past what is old and has to stay; 0: at the beginning."""
@@ -64,6 +75,8 @@ class Place:
     documents: int = 0
     surplus: int = 0
     runs: int = 0
+    #: 1 while it is known that there is too much, by a count that was made to find that out.
+    counted: int = 0
 
 
 def drop_old_documents(conn: Connection, older: dt.timedelta, place: Place | None = None) -> int:
@@ -86,14 +99,16 @@ def drop_surplus(conn: Connection, most: int, place: Place | None = None) -> int
     """
     if not _alone(conn):
         return 0
-    if _total(conn) <= most:
-        return 0
-    # What was counted a while ago may have been deleted since.
-    _count(conn)
+    place = place or Place()
+    if not place.counted and _total(conn) > most:
+        # What was counted a while ago may have been deleted since. Not again with each batch: what
+        # batches delete is taken off, and that all is counted once a minute goes on.
+        _count(conn)
+        place.counted = 1
     surplus = _total(conn) - most
     if surplus <= 0:
+        place.counted = 0
         return 0
-    place = place or Place()
     found = _old_documents(conn, dt.timedelta(0), after=place.surplus)
     if len(found) < BATCH:
         wanted = {"after": place.surplus, "looked_at": LOOKED_AT, "older": dt.timedelta(0)}
@@ -104,14 +119,9 @@ def drop_surplus(conn: Connection, most: int, place: Place | None = None) -> int
             break
         surplus -= document.size
         gone.append(document)
-    dropped = _drop(conn, gone)
-    for store in STORES:
-        sizes = [document.size for document in gone if document.store == store]
-        conn.execute(
-            "UPDATE stored SET number = number - %s, bytes = bytes - %s WHERE store = %s",
-            [len(sizes), sum(sizes), store],
-        )
-    return dropped
+    if not gone:
+        place.counted = 0
+    return _drop(conn, gone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +148,9 @@ def _drop(conn: Connection, documents: Sequence[_Old]) -> int:
     if not documents:
         return 0
     ids = [document.id for document in documents]
-    return conn.execute(
-        "DELETE FROM document WHERE id = ANY(ARRAY("
-        "SELECT id FROM document WHERE id = ANY(%s) FOR UPDATE SKIP LOCKED))",
-        [ids],
-    ).rowcount
+    dropped = conn.execute(DROP, [ids]).fetchall()
+    _take_off(conn, [(row["store"], row["size"]) for row in dropped])
+    return len(dropped)
 
 
 def forget_runs(
@@ -171,8 +179,10 @@ def forget_runs(
         return 0
     used = conn.execute("SELECT capture_id FROM run_capture WHERE run_id = ANY(%s)", [ids])
     capture_ids = [row["capture_id"] for row in used]
+    theirs = conn.execute(DOCUMENTS_OF_RUNS, [ids]).fetchall()
     deleted = conn.execute("DELETE FROM run WHERE id = ANY(%s)", [ids]).rowcount
     captures.forget_unused(conn, capture_ids)
+    _take_off(conn, [(row["store"], row["size"]) for row in theirs])
     return deleted
 
 
@@ -205,6 +215,7 @@ SELECT store, coalesce(number, 0), coalesce(bytes, 0), clock_timestamp()
       SELECT CASE WHEN key IS NULL THEN 'postgres' ELSE 's3' END AS store,
              count(*) AS number, sum(size) AS bytes
         FROM document GROUP BY 1) AS found USING (store)
+ ORDER BY store
 ON CONFLICT (store) DO UPDATE
    SET number = excluded.number, bytes = excluded.bytes, counted_at = excluded.counted_at
 """
@@ -230,11 +241,22 @@ def stored(conn: Connection) -> list[Stored]:
 
 
 def loose(conn: Connection) -> int:
-    """Return how many objects of the store are to be deleted, and could not be for a while."""
+    """Return how many objects of the store are to be deleted, also those put off for a fault."""
     row = conn.execute(
-        "SELECT count(*) AS n FROM loose_object WHERE due_at < statement_timestamp()"
+        "SELECT count(*) AS n FROM loose_object WHERE condemned OR due_at < statement_timestamp()"
     ).fetchone()
     return int(row["n"]) if row else 0
+
+
+def _take_off(conn: Connection, gone: Sequence[tuple[str, int]]) -> None:
+    """Take deleted documents, each a store and a size, off what was counted before."""
+    # In the order in which they are counted, so that nobody waits for each other.
+    for store in STORES:
+        if sizes := [size for name, size in gone if name == store]:
+            conn.execute(
+                "UPDATE stored SET number = number - %s, bytes = bytes - %s WHERE store = %s",
+                [len(sizes), sum(sizes), store],
+            )
 
 
 def _count(conn: Connection) -> None:

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import importlib.util
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from shared.errors import SettingsError
 from shared.settings import Settings
-from shared.store import StoreAway, StoreRefused
+from shared.store import StoreAway, StoreFault, StoreRefused
 
 #: Seconds to connect; and how often a request is made until the store counts as away.
 CONNECT_TIMEOUT, ATTEMPTS = 5.0, 3
 #: More threads of an API process than this never read at once.
 CONNECTIONS = 16
+#: Bytes of a body that are read at once.
+PIECE = 256 * 1024
 MISSING = "NoSuchKey"
 #: Answers that tell of a setting, and which it is.
 SETTINGS = {
@@ -68,9 +71,26 @@ class Bucket:
         with self._translated(f"reading {key}"):
             answer = self._client().get_object(Bucket=self._bucket, Key=self._prefix + key)
             with answer["Body"] as body:
-                # In one go: to its end it would check the length itself, which the caller does.
-                return bytes(body.read(most))
+                return self._body(body, most)
         return None
+
+    def _body(self, body: Any, most: int) -> bytes:
+        """Read a body up to its end or `most` bytes, within as long as all attempts may take.
+
+        The library's limit is for each wait: with a byte now and then there would be none.
+        """
+        limit = ATTEMPTS * self._settings.s3_timeout
+        until = time.monotonic() + limit
+        read = bytearray()
+        # What has arrived: a piece of a given size is waited for, however long that takes.
+        while len(read) < most and (piece := body.read1(min(PIECE, most - len(read)))):
+            read += piece
+            if time.monotonic() > until:
+                raise StoreAway(
+                    f"Bucket {self._bucket}: of an object {len(read):,} bytes came within "
+                    f"{limit:g} s, and not its end; see BROADSHEET_S3_TIMEOUT."
+                )
+        return bytes(read)
 
     def delete(self, key: str) -> None:
         """See `Store`. One at a time: servers differ in what they want for many at once."""
@@ -103,6 +123,7 @@ class Bucket:
             NoCredentialsError,
             PartialCredentialsError,
         )
+        from urllib3.exceptions import HTTPError  # noqa: PLC0415 - comes with it
 
         where = self._settings.s3_endpoint or "Amazon"
         what = f"Bucket {self._bucket} at {where}, {doing}"
@@ -120,8 +141,8 @@ class Bucket:
                 return
             if code in SETTINGS:
                 raise StoreRefused(f"{what}: {SETTINGS[code]} ({code}).") from exc
-            raise StoreAway(f"{what}: it answers {code} {said}".strip()) from exc
-        except (BotoCoreError, HTTPClientError, OSError) as exc:
+            raise StoreFault(f"{what}: it answers {code} {said}".strip()) from exc
+        except (BotoCoreError, HTTPClientError, HTTPError, OSError) as exc:
             raise StoreAway(f"{what}: {_first_line(exc)} ({StoreAway.__doc__})") from exc
 
 

@@ -17,10 +17,10 @@ from contextlib import AbstractContextManager
 from shared import db, documents, log
 from shared.db import Connection, Pool
 from shared.documents import POSTGRES, Document, Kept
-from shared.errors import SettingsError, Transient
+from shared.errors import Permanent, SettingsError, Transient
 from shared.s3 import Bucket
 from shared.settings import Settings
-from shared.store import Store, StoreAway
+from shared.store import Store, StoreAway, StoreFault
 
 logger = log.get(__name__)
 
@@ -37,7 +37,11 @@ Begin = Callable[[], AbstractContextManager[Connection]]
 
 
 class DocumentLost(Transient):
-    """A document is gone, or is not what was stored."""
+    """The bytes of a document are gone from where they lay, or are not what was stored."""
+
+
+class DocumentDeleted(Permanent):
+    """A document was deleted since it was looked up, as retention does."""
 
 
 class Storage:
@@ -56,11 +60,6 @@ class Storage:
         if not settings.uses_s3:
             return cls()
         return cls(Bucket(settings), writes_to=settings.store)
-
-    @property
-    def is_apart(self) -> bool:
-        """Whether there is a store besides Postgres."""
-        return self._store is not None
 
     def keep(self, pool: Pool, contents: Sequence[bytes]) -> list[Kept]:
         """Put the bytes of documents away, to be called with no transaction open.
@@ -85,7 +84,7 @@ class Storage:
         """Return the bytes of documents, which are what was stored or an error.
 
         `begin` opens a transaction, which is over before the store is asked. Raises `StoreAway`,
-        `DocumentLost`, `DatabaseAway`.
+        `DocumentLost`, `DocumentDeleted`, `DatabaseAway`.
         """
         if not found:
             return []
@@ -95,7 +94,7 @@ class Storage:
 
     def _content(self, document: Document, kept: Kept | None) -> bytes:
         if kept is None:
-            raise DocumentLost(f"The document {document.name} (id {document.id}) was deleted.")
+            raise DocumentDeleted(f"The document {document.name} (id {document.id}) was deleted.")
         if kept.content is not None:
             content: bytes | None = bytes(kept.content)
         else:
@@ -115,22 +114,33 @@ class Storage:
     def clear(self, pool: Pool) -> int:
         """Delete a batch of objects that no document has; return how many these were.
 
-        To be called with no transaction open. What cannot be deleted now is left for later.
-        Raises `StoreAway`, `DatabaseAway`.
+        To be called with no transaction open. What cannot be deleted now is left for later, and
+        keeps nothing else from being deleted; the first fault is raised at the end. Raises
+        `StoreAway`, `DatabaseAway`.
         """
         if self._store is None:
             return 0
         with db.transaction(pool) as conn:
             keys = documents.condemn_objects(conn, limit=BATCH, again=AGAIN)
         deleted: list[str] = []
-        try:
-            for key in keys:
+        first: StoreAway | None = None
+        for key in keys:
+            try:
                 self._store.delete(key)
+            except StoreFault as exc:
+                # An answer, so the next object may have another: one may be locked, say.
+                first = first or exc
+            except StoreAway as exc:
+                # Nobody answers, and to find that out of each would take an hour.
+                first = first or exc
+                break
+            else:
                 deleted.append(key)
-        finally:
-            if deleted:
-                with db.transaction(pool) as conn:
-                    documents.forget_objects(conn, deleted)
+        if deleted:
+            with db.transaction(pool) as conn:
+                documents.forget_objects(conn, deleted)
+        if first:
+            raise first
         return len(deleted)
 
     def move(self, pool: Pool, document_id: int, to: str) -> bool:
@@ -143,7 +153,15 @@ class Storage:
             old = documents.kept(conn, [document_id]).get(document_id)
         if document is None or old is None or (old.key is None) == (to == POSTGRES):
             return False
-        content = self._content(document, old)
+        try:
+            content = self._content(document, old)
+        except DocumentLost:
+            with db.transaction(pool) as conn:
+                now = documents.kept(conn, [document_id]).get(document_id)
+            if now is None or now.key != old.key:
+                # Deleted meanwhile, or moved by another, and its object after it.
+                return False
+            raise
         [new] = [Kept.of(content)] if to == POSTGRES else self._upload(pool, [content])
         with db.transaction(pool) as conn:
             return documents.relocate(conn, document_id, old, new, due_in=MOVED_KEPT)

@@ -15,14 +15,19 @@ class StoreAway(Transient):
     """The store of documents does not answer; check BROADSHEET_S3_ENDPOINT and that it is up."""
 
 
-class StoreRefused(StoreAway):
+class StoreFault(StoreAway):
+    """The store of documents answers with an error of its own; its log may say more."""
+
+
+class StoreRefused(StoreFault):
     """The store of documents refuses us; check BROADSHEET_S3_BUCKET and the key's permissions."""
 
 
 class Store(Protocol):
     """Keeps bytes under keys. Every call is bounded in time.
 
-    Raises `StoreAway`, also where it refuses us: what is wrong there is mended by a person.
+    Raises `StoreAway`, also where it refuses us (what is wrong there is mended by a person); where
+    it did answer, a `StoreFault`.
     """
 
     def write(self, key: str, content: bytes) -> None:

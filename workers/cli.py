@@ -14,11 +14,11 @@ from pathlib import Path
 
 import click
 
-from shared import audit, deliveries, permissions, resolutions, runs, tokens
+from shared import audit, deliveries, one_database, permissions, resolutions, runs, tokens
 from shared.db import keep_limits
 from shared.migrate import migrate as apply_migrations
 from shared.schedule import find_zone
-from workers import outlook, repair, status, stores
+from workers import outlook, repair, restored, status, stores
 from workers.terminal import (
     Commands,
     Fault,
@@ -45,6 +45,7 @@ def main() -> None:
 def migrate() -> None:
     """Bring the database's schema up to date. Safe to run again, and from several machines."""
     settings = read_settings("database_url")
+    one_database.check(settings)
     applied = apply_migrations(settings.session_url)
     if settings.is_pooled:
         with database(settings) as conn:
@@ -164,7 +165,7 @@ main.add_command(repair.cancel)
 main.add_command(outlook.show_forecast)
 main.add_command(status.show_status)
 main.add_command(stores.documents_group)
-main.add_command(stores.restored)
+main.add_command(restored.restored)
 
 
 @main.command("deliveries")

@@ -22,6 +22,7 @@ from shared import (
     log,
     mail_server,
     migrate,
+    one_database,
     presence,
     retention,
     s3,
@@ -94,6 +95,7 @@ def examine(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]
 
 def _database(settings: Settings) -> str:
     settings.require("database_url")
+    one_database.check(settings)
     pending = migrate.pending(settings.session_url)
     if pending:
         raise Amiss(f"It answers, but lacks {', '.join(pending)}. Run: broadsheet migrate")

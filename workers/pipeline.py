@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -86,7 +86,7 @@ class Deps:
     mailer: Mailer
     logos: Logos
     owner: str
-    storage: Storage = field(default_factory=Storage)
+    storage: Storage
 
 
 # -- 1. render: one dashboard of a run ------------------------------------------------------
@@ -606,10 +606,14 @@ def _deliver(deps: Deps, claim: Claim, delivery: Delivery) -> None:
         _finish_delivery(deps, claim, "failed", None, NOT_ALLOWED)
         return
     try:
-        # A place for a connection first: a turn that is not used would be lost to the others.
-        with beating(deps.pool, claim), deps.mailer.reserved():
-            turn = gate.pass_through(deps.pool, deps.settings)
-            accepted = _send(deps, claim, delivery, turn) if turn.go else None
+        with beating(deps.pool, claim):
+            # Before anything that others wait for: a store that hangs must hold up its own mails
+            # only, and no mail server would wait for it.
+            contents = _read_files(deps, claim, delivery)
+            # A place for a connection first: a turn that is not used would be lost to the others.
+            with deps.mailer.reserved():
+                turn = gate.pass_through(deps.pool, deps.settings)
+                accepted = _send(deps, claim, delivery, turn, contents) if turn.go else None
     except MailBusy:
         _put_back(deps, claim, delivery, gate.another_try(), None)
     except MailUnknown as exc:
@@ -660,10 +664,10 @@ NOT_ALLOWED = "Reports may not go to this domain: it is not in BROADSHEET_ALLOWE
 TOO_MANY = "Its turn did not come within a day: more mails wait than may be sent."
 
 
-def _send(deps: Deps, claim: Claim, delivery: Delivery, turn: Turn) -> Accepted:
+def _send(
+    deps: Deps, claim: Claim, delivery: Delivery, turn: Turn, contents: Mapping[int, bytes]
+) -> Accepted:
     """Hand the mail over, and never one that another worker may be handing over."""
-    # Before the mail server is connected to: it would not wait for a store that hangs.
-    contents = _read_files(deps, claim, delivery)
     gate.sized(deps.pool, turn, deps.mailer.connect())
     with db.transaction(deps.pool) as conn:
         setbacks.lock(conn, claim)

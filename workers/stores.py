@@ -1,13 +1,13 @@
-"""`broadsheet documents` and `broadsheet restored`: where files lie, and what a restore wants."""
+"""`broadsheet documents`: where files lie."""
 
 from __future__ import annotations
 
 import click
 
-from shared import db, documents, restores, retention, s3
+from shared import db, documents, retention, s3
 from shared.settings import Settings
-from shared.storage import Storage
-from workers.terminal import Commands, database, read_settings, table
+from shared.storage import DocumentLost, Storage
+from workers.terminal import Commands, Fault, database, read_settings, table
 
 #: Documents that are looked for at once.
 BATCH = 500
@@ -40,25 +40,34 @@ def told(conn: db.Connection) -> list[tuple[str, str, str]]:
 def move(to: str, *, dry_run: bool) -> None:
     """Move the files that lie elsewhere, one by one; safe to break off and to begin again.
 
-    New files go where BROADSHEET_STORE says, so change that first.
+    New files go where BROADSHEET_STORE says, so change that first. A file that is missing or
+    damaged stays where it is and is named; the exit code is 1 then.
     """
     settings = _settings_of_store()
     storage, pool = Storage.from_settings(settings), _pool(settings)
     try:
-        number = size = after = 0
+        number = size = after = lost = 0
         while True:
             with db.transaction(pool) as conn:
                 found = documents.elsewhere(conn, to, after=after, limit=BATCH)
             if not found:
                 break
             for document_id, bytes_ in found:
-                if dry_run or storage.move(pool, document_id, to):
+                try:
+                    moved = dry_run or storage.move(pool, document_id, to)
+                except DocumentLost as exc:
+                    lost += 1
+                    click.echo(exc.message, err=True)
+                    continue
+                if moved:
                     number, size = number + 1, size + bytes_
             after = found[-1][0]
     finally:
         pool.close()
     would = "would be moved" if dry_run else "moved"
     click.echo(f"{number:,} files of {size / 1024 / 1024:,.1f} MB {would} to {to}.")
+    if lost:
+        raise Fault(f"{lost:,} files could not be moved; see above.")
 
 
 @documents_group.command("unknown")
@@ -82,26 +91,6 @@ def unknown(*, delete: bool) -> None:
     finally:
         pool.close()
     click.echo(f"{number:,} objects {'deleted' if delete else 'are unknown'}.", err=True)
-
-
-@click.command("restored")
-@click.option("--dry-run", is_flag=True, help="Say what would be held back, and do nothing.")
-def restored(*, dry_run: bool) -> None:
-    """Say that the database was restored from a backup, before the processes are started.
-
-    Nothing that was to go out at the time of the backup or since is sent by itself then, since it
-    may have been: mails are `unknown`, runs and slots `missed` or `failed`. What did not go out is
-    sent by `broadsheet resolve` and `broadsheet retry`.
-    """
-    with database(read_settings("database_url")) as conn:
-        held = restores.plan(conn) if dry_run else restores.settle(conn)
-    would = "would be" if dry_run else "are"
-    click.echo(
-        f"{held.mails:,} mails {would} unknown; {held.runs:,} runs {would} ended; "
-        f"{held.slots:,} reports have slots that will be missed, not sent late."
-    )
-    if not dry_run:
-        click.echo("See: broadsheet deliveries; broadsheet runs --state missed --since 30d")
 
 
 def _settings_of_store() -> Settings:

@@ -22,7 +22,7 @@ FILE = b"%PDF-1.7 " + b"all of it " * 10_000
 
 @pytest.fixture
 def settings(environ, seaweed, request) -> Settings:
-    corner = {"BROADSHEET_S3_PREFIX": f"api-{request.node.name}/"}
+    corner = {"BROADSHEET_S3_PREFIX": f"api-{request.node.name.partition('[')[0]}/"}
     return Settings.from_environment(environ | seaweed.environ() | corner)
 
 
@@ -91,6 +91,20 @@ def test_a_damaged_or_missing_file_is_an_error_and_not_half_a_file(
         status, answer = admin("GET", address)
         assert (status, "missing or damaged" in answer["message"]) == (500, True)
     assert noted(pool) == 0
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["history", "link"])
+def test_a_file_deleted_while_it_is_asked_for_is_404(admin, pool, addresses, monkeypatch, which):
+    real = Storage.contents
+
+    def robbed(self, begin, found):
+        with db.transaction(pool) as conn:
+            conn.execute("DELETE FROM document WHERE id = ANY(%s)", [[one.id for one in found]])
+        return real(self, begin, found)
+
+    monkeypatch.setattr(Storage, "contents", robbed)
+    status, answer = admin("GET", addresses[which])
+    assert (status, "was deleted" in answer["message"], noted(pool)) == (404, True, 0)
 
 
 def test_an_export_is_packed_from_the_store(admin, pool, settings, waiter):

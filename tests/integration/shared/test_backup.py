@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import warnings
 from collections.abc import Iterator
@@ -39,9 +40,11 @@ def another(postgres_url: str) -> Iterator[str]:
 
 
 def test_a_backup_is_restored_by_another_user_with_all_that_keeps_organisations_apart(
-    pool: db.Pool, database_url: str, another: str, programs: Path, tmp_path: Path
+    pool: db.Pool, database_url: str, another: str, programs: Path, tmp_path: Path, checkout: Path
 ) -> None:
     ledger_of(pool, "sent", "sending", "unknown")
+    with db.transaction(pool) as conn:
+        conn.execute((checkout / "deploy" / "grafana" / "reader.sql").read_bytes())
     with db.transaction(pool) as conn:
         documents.put(conn, 1, "pdf", "a.pdf", b"%PDF-1.7")
         documents.announce_objects(conn, ["ab/1"], retention.FOR_EVER)
@@ -55,6 +58,15 @@ def test_a_backup_is_restored_by_another_user_with_all_that_keeps_organisations_
     ):
         subprocess.run([programs / words[0], *words[1:]], check=True, timeout=60)
     assert migrate.pending(another) == []
+    # Of this server, which has all roles, nobody would see which ones another one lacks.
+    said = (checkout / "README.md").read_text(encoding="utf-8")
+    text = subprocess.run(
+        [programs / "pg_restore", "-f", "-", dump], check=True, timeout=60, capture_output=True
+    ).stdout.decode()
+    roles = set(re.findall(r"(?:POLICY|GRANT) .* TO (broadsheet_\w+)", text))
+    assert roles == {"broadsheet_org", "broadsheet_reader"}
+    for role in roles:
+        assert f"CREATE ROLE {role} NOLOGIN" in said
     restored = db.open_pool(another, max_size=2, application="tests")
     try:
         with db.transaction(restored) as conn:

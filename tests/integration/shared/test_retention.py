@@ -227,6 +227,42 @@ def test_who_has_a_row_holds_up_nobody_who_deletes(pool: db.Pool) -> None:
             assert retention.forget_runs(conn, DAY) == 8
 
 
+def test_files_of_a_run_that_somebody_has_locked_stay(pool: db.Pool) -> None:
+    """It may be just about to be taken up again, and would have nothing to send."""
+    many(pool, 3, days_ago=2)
+    with db.transaction(pool) as busy:
+        busy.execute("SELECT FROM run WHERE id = 2 FOR UPDATE")
+        with db.transaction(pool) as conn:
+            conn.execute("SET LOCAL lock_timeout = '1ms'")
+            assert retention.drop_old_documents(conn, DAY) == 2
+            assert retention.drop_surplus(conn, 1) == 0
+    assert left(pool)[1] == [2]
+
+
+def test_while_there_is_too_much_not_all_is_counted_with_each_batch(
+    pool: db.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many(pool, 10, days_ago=2)
+    monkeypatch.setattr(retention, "BATCH", 2)
+    place = retention.Place()
+    for left_of_it in (80, 60):
+        with db.transaction(pool) as conn:
+            assert retention.drop_surplus(conn, 50, place) == 2
+            assert [one.bytes for one in retention.stored(conn)] == [left_of_it, 0]
+            # Of which only a count would know.
+            conn.execute("UPDATE document SET size = size + 1000 WHERE id = 10")
+    with db.transaction(pool) as conn:
+        # Others take off what they delete.
+        assert retention.drop_old_documents(conn, DAY) == 2
+        assert [one.bytes for one in retention.stored(conn)] == [40, 0]
+        assert retention.drop_surplus(conn, 50, place) == 0
+        assert retention.forget_runs(conn, DAY) == 2
+    with db.transaction(pool) as conn:
+        conn.execute("UPDATE stored SET bytes = 60")
+        # Found to be too much anew, so it is counted.
+        assert retention.drop_surplus(conn, 50, place) > 0
+
+
 def test_of_two_beats_one_deletes_what_is_too_much(pool: db.Pool) -> None:
     many(pool, 4, days_ago=2)
     with db.transaction(pool) as one, db.transaction(pool) as other:

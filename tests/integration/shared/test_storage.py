@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import select
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 
 import pytest
@@ -17,8 +20,8 @@ from shared.documents import Document, UploadTooLong
 from shared.errors import SettingsError
 from shared.s3 import Bucket
 from shared.settings import Settings
-from shared.storage import DocumentLost, Storage
-from shared.store import StoreAway, StoreRefused
+from shared.storage import DocumentDeleted, DocumentLost, Storage
+from shared.store import StoreAway, StoreFault, StoreRefused
 from tests.integration.shared.ledgers import ledger_of
 from tests.seaweed import READER, Seaweed
 
@@ -191,7 +194,7 @@ def test_a_document_deleted_meanwhile_says_so(pool, storage):
     _, found = run_with(pool, storage, FILE)
     with db.transaction(pool) as conn:
         conn.execute("DELETE FROM document")
-    with pytest.raises(DocumentLost, match="was deleted"):
+    with pytest.raises(DocumentDeleted, match="was deleted"):
         read(pool, storage, found)
 
 
@@ -256,6 +259,107 @@ def test_a_store_that_takes_connections_and_says_nothing_is_given_up(pool, in_s3
             Storage.from_settings(mute).keep(pool, [FILE])
 
 
+@contextmanager
+def server(talk: Callable[[socket.socket], None]) -> Iterator[str]:
+    """A server that takes one connection and does as it is told with it, until that is closed."""
+
+    def serve() -> None:
+        with suppress(OSError), listening.accept()[0] as peer:
+            talk(peer)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            listening.close()
+            thread.join(20)
+            assert not thread.is_alive()
+
+
+def test_a_store_that_sends_a_byte_now_and_then_is_given_up(in_s3):
+    """Each is well within what a single wait may take."""
+
+    def trickle(peer: socket.socket) -> None:
+        peer.recv(65_536)
+        peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+        while True:
+            peer.sendall(b"x")
+            # Nothing comes but the end.
+            if select.select([peer], [], [], 0.05)[0]:
+                return
+
+    with server(trickle) as url:
+        slow = dataclasses.replace(in_s3, s3_endpoint=url, s3_timeout=0.2)
+        with pytest.raises(StoreAway, match="BROADSHEET_S3_TIMEOUT"):
+            Bucket(slow).read("any", 1_000_000)
+
+
+def test_a_store_that_says_nothing_in_the_middle_is_an_outage(in_s3):
+    def stall(peer: socket.socket) -> None:
+        peer.recv(65_536)
+        peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nx")
+        peer.recv(1)
+
+    with server(stall) as url:
+        mute = dataclasses.replace(in_s3, s3_endpoint=url, s3_timeout=0.2)
+        with pytest.raises(StoreAway):
+            Bucket(mute).read("any", 1_000_000)
+
+
+class Locked:
+    """A store in which one object cannot be deleted."""
+
+    def __init__(self, store: Bucket, key: str, fault: StoreAway) -> None:
+        self._store = store
+        self._key = key
+        self._fault = fault
+        self.asked: list[str] = []
+
+    def write(self, key: str, content: bytes) -> None:
+        self._store.write(key, content)
+
+    def read(self, key: str, most: int) -> bytes | None:
+        return self._store.read(key, most)
+
+    def delete(self, key: str) -> None:
+        self.asked.append(key)
+        if key == self._key:
+            raise self._fault
+        self._store.delete(key)
+
+    def keys(self) -> Iterator[str]:
+        return self._store.keys()
+
+
+def test_an_object_that_cannot_be_deleted_keeps_no_other_from_it(pool, storage, in_s3, objects):
+    first, *_ = storage.keep(pool, [b"1", b"2", b"3"])
+    make_due(pool)
+    locked = Locked(Bucket(in_s3), first.key, StoreFault("It is locked."))
+    with pytest.raises(StoreFault, match="locked"):
+        Storage(locked).clear(pool)
+    assert (objects(), loose(pool)) == ([first.key], 1)
+
+
+def test_a_store_that_does_not_answer_is_not_asked_for_the_next_object(pool, storage, in_s3):
+    storage.keep(pool, [b"1", b"2", b"3"])
+    make_due(pool)
+    with db.transaction(pool) as conn:
+        row = conn.execute("SELECT key FROM loose_object ORDER BY due_at LIMIT 1").fetchone()
+
+    class Away(Locked):
+        def delete(self, key: str) -> None:
+            self.asked.append(key)
+            raise StoreAway
+
+    away = Away(Bucket(in_s3), row["key"], StoreAway())
+    with pytest.raises(StoreAway):
+        Storage(away).clear(pool)
+    assert len(away.asked) == 1
+    assert loose(pool) == 3
+
+
 def test_a_probe_leaves_nothing(storage, objects):
     storage.probe()
     assert objects() == []
@@ -278,6 +382,22 @@ def test_documents_move_to_the_store_and_back(pool, storage, objects, in_s3):
     make_due(pool)
     assert storage.clear(pool) == 1
     assert read(pool, storage, found) == [FILE, b"two"]
+
+
+def test_a_file_that_is_lost_is_not_moved_and_one_deleted_meanwhile_is_no_fault(
+    pool, storage, objects, in_s3
+):
+    class Robbed(Storage):
+        def _content(self, document, kept):
+            with db.transaction(pool) as conn:
+                conn.execute("DELETE FROM document")
+            return super()._content(document, kept)
+
+    _, [document] = run_with(pool, storage, FILE)
+    Bucket(in_s3).delete(objects()[0])
+    with pytest.raises(DocumentLost, match=r"0\.pdf"):
+        storage.move(pool, document.id, "postgres")
+    assert not Robbed(storage._store, writes_to="postgres").move(pool, document.id, "postgres")
 
 
 def test_a_document_deleted_while_it_is_moved_stays_deleted(pool, storage, objects):
@@ -328,7 +448,8 @@ def test_a_store_that_is_away_keeps_beat_from_nothing_else(pool, storage, in_s3,
     assert memory.store_away
     with db.transaction(pool) as conn:
         assert runs.get(conn, 1) is None
-        assert retention.loose(conn) == 0  # put off
+        # Put off, and to be deleted all the same.
+        assert retention.loose(conn) == 1
     assert (len(objects()), loose(pool)) == (1, 1)
     make_due(pool)
     keeping.step(pool, in_s3, storage, memory)

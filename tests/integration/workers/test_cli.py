@@ -33,8 +33,11 @@ from shared import (
     tokens,
 )
 from shared.presence import Process
+from shared.s3 import Bucket
 from shared.schedule import Schedule
+from shared.settings import Settings
 from shared.spec import DashboardSpec, RunSpec
+from shared.storage import Storage
 from tests.integration.shared.ledgers import ledger_of
 from tests.seaweed import Seaweed
 
@@ -350,6 +353,27 @@ def test_files_are_moved_to_the_store_after_saying_how_many(
     assert back.stdout == "1 files of 1.0 MB moved to postgres.\n"
 
 
+def test_a_file_that_is_lost_is_named_and_keeps_no_other_from_being_moved(
+    broadsheet: Command, pool: db.Pool, seaweed: Seaweed, environ: dict[str, str]
+) -> None:
+    own = seaweed.environ() | {"BROADSHEET_S3_PREFIX": "lost/"}
+    in_s3 = Settings.from_environment(environ | own)
+    ledger_of(pool, "sent")
+    kept = Storage.from_settings(in_s3).keep(pool, [b"1", b"2", b"3"])
+    with db.transaction(pool) as conn:
+        for number, one in enumerate(kept):
+            documents.put(conn, 1, "pdf", f"{number}.pdf", one)
+    Bucket(in_s3).delete(kept[0].key or "")
+    Bucket(in_s3).write(kept[1].key or "", b"x")
+    words = {name.removeprefix("BROADSHEET_"): value for name, value in own.items()}
+    done = broadsheet("documents", "move", "--to", "postgres", **words | {"STORE": "postgres"})
+    assert (done.returncode, done.stdout) == (1, "1 files of 0.0 MB moved to postgres.\n")
+    missing, damaged, summed = done.stderr.splitlines()
+    assert "0.pdf" in missing
+    assert "1.pdf" in damaged
+    assert summed == "2 files could not be moved; see above."
+
+
 def test_without_a_bucket_nothing_is_moved(broadsheet: Command) -> None:
     done = broadsheet("documents", "move", "--to", "s3")
     assert (done.returncode, done.stderr) == (2, "BROADSHEET_S3_BUCKET is not set.\n")
@@ -362,6 +386,26 @@ def test_a_restore_is_said_once_and_tried_first(broadsheet: Command, pool: db.Po
     assert broadsheet("restored").stdout.startswith("1 mails are unknown;")
     assert broadsheet("restored").stdout.startswith("0 mails are unknown;")
     assert "restored from a backup" in broadsheet("deliveries").stdout
+
+
+def test_two_addresses_that_lead_to_two_databases_are_refused(
+    broadsheet: Command, pool: db.Pool, environ: dict[str, str], postgres_url: str
+) -> None:
+    """After a restore into a new one, the old one would be settled by a forgotten variable."""
+    ledger_of(pool, "sending")
+    new, old = postgres_url, environ["BROADSHEET_DATABASE_URL"]
+    for words in (("migrate",), ("restored",), ("restored", "--dry-run")):
+        done = broadsheet(*words, DATABASE_URL=new, DATABASE_SESSION_URL=old)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "BROADSHEET_DATABASE_URL leads to" in done.stderr
+        assert "BROADSHEET_DATABASE_SESSION_URL" in done.stderr
+    state, said = lines_of(broadsheet("doctor", DATABASE_URL=new, DATABASE_SESSION_URL=old))[
+        "database"
+    ]
+    assert (state, "BROADSHEET_DATABASE_SESSION_URL" in said) == ("FAULT", True)
+    with db.transaction(pool) as conn:
+        assert conn.execute("SELECT FROM restored").fetchall() == []
+    assert broadsheet("restored", DATABASE_SESSION_URL=old).stdout.startswith("1 mails are unknown")
 
 
 # render

@@ -32,6 +32,7 @@ from shared.mail_place import MailPlace
 from shared.mail_server import FAILURES, MailServer
 from shared.settings import Settings
 from shared.spec import DashboardSpec, RunSpec
+from shared.storage import Storage
 from shared.tasks import Ring
 from tests.fakes import FakePrinter, FakeRenderer, RecordingBell
 from workers import gate, pipeline
@@ -75,6 +76,7 @@ class Office:
             logos=Logos(settings),
             mailer=mailer,
             owner=f"mailer {len(self.mailers)}",
+            storage=Storage(),
         )
 
     def rendered(self, *recipients: str, content: bytes = b"%PDF-1.7 pages") -> list[Ring]:

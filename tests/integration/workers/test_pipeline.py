@@ -6,7 +6,6 @@ import datetime as dt
 import io
 import re
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,6 +31,7 @@ from shared import (
 from shared.errors import DashboardNotFound, DatabaseAway, GrafanaAway
 from shared.settings import Settings
 from shared.spec import DashboardSpec, RunSpec
+from shared.storage import Storage
 from tests.fakes import FakeMailer, FakePrinter, FakeRenderer, RecordingBell
 from tests.pictures import picture
 from workers import pipeline
@@ -104,8 +104,7 @@ class Workshop:
             return {entry.recipient: entry for entry in deliveries.of_run(conn, run_id)}
 
 
-@pytest.fixture
-def workshop(pool: db.Pool, settings: Settings) -> Iterator[Workshop]:
+def workshop_of(pool: db.Pool, settings: Settings) -> Workshop:
     bell, renderer, mailer = RecordingBell(), FakeRenderer(), FakeMailer()
     deps = Deps(
         settings=settings,
@@ -116,8 +115,14 @@ def workshop(pool: db.Pool, settings: Settings) -> Iterator[Workshop]:
         logos=Logos(settings),
         mailer=mailer,
         owner="test",
+        storage=Storage.from_settings(settings),
     )
     return Workshop(pool, deps, bell, renderer, mailer)
+
+
+@pytest.fixture
+def workshop(pool: db.Pool, settings: Settings) -> Workshop:
+    return workshop_of(pool, settings)
 
 
 def test_a_run_is_rendered_assembled_and_mailed_to_each_recipient_once(workshop: Workshop) -> None:

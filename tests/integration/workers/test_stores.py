@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -14,11 +15,9 @@ from shared.s3 import Bucket
 from shared.settings import Settings
 from shared.spec import RunSpec
 from shared.storage import Storage
-from tests.fakes import FakeMailer, FakePrinter, FakeRenderer, RecordingBell
-from tests.integration.workers.test_pipeline import SLOT, STEPS, Workshop
+from tests.fakes import FakeMailer
+from tests.integration.workers.test_pipeline import SLOT, STEPS, Workshop, workshop_of
 from tests.seaweed import Seaweed
-from workers.logo import Logos
-from workers.pipeline import Deps
 
 
 @pytest.fixture
@@ -33,20 +32,8 @@ def objects(in_s3: Settings) -> Callable[[], list[str]]:
 
 
 @pytest.fixture
-def workshop(pool: db.Pool, in_s3: Settings) -> Iterator[Workshop]:
-    bell, renderer, mailer = RecordingBell(), FakeRenderer(), FakeMailer()
-    deps = Deps(
-        settings=in_s3,
-        pool=pool,
-        bell=bell,
-        render=renderer,
-        print=FakePrinter(),
-        logos=Logos(in_s3),
-        mailer=mailer,
-        owner="test",
-        storage=Storage.from_settings(in_s3),
-    )
-    return Workshop(pool, deps, bell, renderer, mailer)
+def workshop(pool: db.Pool, in_s3: Settings) -> Workshop:
+    return workshop_of(pool, in_s3)
 
 
 def away(workshop: Workshop) -> Storage:
@@ -125,6 +112,30 @@ def test_a_mail_whose_file_is_damaged_does_not_go_out(workshop, pool, objects, i
     entry = workshop.ledger(run_id)["one@example.com"]
     assert (entry.state, workshop.mailer.sent) == ("retry", [])
     assert "is damaged" in entry.cause
+
+
+def test_neither_place_nor_turn_at_the_mail_server_is_held_while_the_store_is_asked(workshop):
+    """Others could not send meanwhile, and the turn is asked for with the place in hand."""
+
+    class Placed(FakeMailer):
+        places = 0
+
+        @contextmanager
+        def reserved(self) -> Iterator[None]:
+            self.places += 1
+            yield
+
+    workshop.start(recipients=("one@example.com",))
+    take_only(workshop, "deliver")
+    mailer, storage = Placed(), workshop.deps.storage
+    workshop.deps = dataclasses.replace(workshop.deps, mailer=mailer, storage=away(workshop))
+    workshop_step(workshop)
+    assert mailer.places == 0
+    workshop.deps = dataclasses.replace(workshop.deps, storage=storage)
+    workshop.make_due()
+    sweep.ring_again(workshop.pool, workshop.bell)
+    workshop.work()
+    assert (mailer.places, len(mailer.sent)) == (1, 1)
 
 
 def test_no_transaction_is_open_while_the_store_is_asked(workshop, pool):
