@@ -45,11 +45,12 @@ def main() -> None:
 def migrate() -> None:
     """Bring the database's schema up to date. Safe to run again, and from several machines."""
     settings = read_settings("database_url")
-    one_database.check(settings)
-    applied = apply_migrations(settings.session_url)
     if settings.is_pooled:
+        # Before the pooler is looked at: it hands on for long what its first session was like.
         with database(settings) as conn:
             keep_limits(conn)
+    one_database.check(settings)
+    applied = apply_migrations(settings.session_url)
     for name in applied:
         click.echo(f"applied {name}")
     if not applied:
