@@ -3,9 +3,9 @@
 --     psql "$BROADSHEET_DATABASE_URL" -v ON_ERROR_STOP=1 -f deploy/grafana/reader.sql
 --     psql "$BROADSHEET_DATABASE_URL" -c '\password broadsheet_reader'
 --
--- Run it as the owner of Broadsheet's tables, who must be allowed to create roles (or have a superuser
--- create the empty role first); again after an upgrade, which does no harm. It reads what that dashboard
--- is made of: no recipients, texts, files, tokens or settings. Causes may name an address, and captures have
+-- Run it as the owner of Broadsheet's tables if he may create roles, or else the whole file as a superuser
+-- (with the address of the same database); again after an upgrade, which does no harm. The role reads what
+-- that dashboard is made of: no recipients, texts, files, tokens or settings. Causes may name an address, and captures have
 -- the values of their variables.
 --
 -- Grafana lets everybody in an organisation of its own ask a data source anything. So put this one where

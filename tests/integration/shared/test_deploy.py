@@ -52,13 +52,40 @@ def test_each_role_is_started_as_the_readme_says(checkout: Path, role: str) -> N
     wanted = {"api": "gunicorn", "beat": " beat ", "render": "-Q render", "deliver": "-Q deliver"}
     [command] = [row for row in rows if wanted[role] in row]
     # What an operator chooses: how many, and where to listen.
-    fixed = re.sub(r" -c (\S+)(?= --|$)| -b \S+", "", command)
+    fixed = re.sub(r" -c (\S+)(?= -n| --|$)| -b \S+", "", command)
     run = (checkout / "deploy" / "docker" / "run").read_text(encoding="utf-8")
     run = run.replace("$worker", re.search(r'^worker="(.*)"$', run, re.MULTILINE)[1])  # type: ignore[index]  # it is there
     [unit] = (checkout / "deploy" / "systemd").glob(f"broadsheet-{role}*.service")
-    for text in (run, unit.read_text(encoding="utf-8")):
-        for word in fixed.split():
-            assert word in text, (role, word)
+    for word in fixed.split():
+        assert word in run, (role, word)
+    # Several pools of a kind on one machine: a unit names each by its instance.
+    text = unit.read_text(encoding="utf-8")
+    for word in re.sub(r" -n \S+", "", fixed).split():
+        assert word in text, (role, word)
+    assert (" -n " in fixed) == (f" -n {role}-%i@%%h" in text)
+
+
+def test_what_the_units_tell_prometheus_is_scraped_at_ports_of_their_own(checkout: Path) -> None:
+    config = read(checkout / "deploy" / "prometheus" / "prometheus.yml")
+    scraped = {
+        job["job_name"]: job["static_configs"][0]["targets"] for job in config["scrape_configs"]
+    }
+    folder = checkout / "deploy" / "systemd"
+    first = {}
+    for path in folder.glob("broadsheet-*@.service"):
+        [port] = re.findall(
+            r"^Environment=BROADSHEET_METRICS_PORT=(\d{3})%i$",
+            path.read_text(encoding="utf-8"),
+            re.MULTILINE,
+        )
+        role = path.name.removeprefix("broadsheet-").removesuffix("@.service")
+        first[role] = f"127.0.0.1:{port}1"
+    assert len(set(first.values())) == len(first) == 3
+    assert scraped["broadsheet-workers"] == [first["render"], first["deliver"]]
+    assert scraped["broadsheet-beat"] == [first["beat"]]
+    wanted = (folder / "broadsheet.target").read_text(encoding="utf-8")
+    for role in first:
+        assert f"broadsheet-{role}@1.service" in wanted
 
 
 def test_what_kubernetes_scales_by_can_be_asked_of_the_real_schema(
