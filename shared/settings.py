@@ -42,7 +42,28 @@ MAX_DASHBOARDS = 50
 #: The periods of a limit such as "30/minute", in seconds.
 PERIODS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}
 #: A rule for domains: "example.org", "*.example.org" (what is below it), or "*".
-DOMAIN_RULE = re.compile(r"\*|(?:\*\.)?[^\s@*]+")
+DOMAIN_RULE = re.compile(r"\*|(?:\*\.)?(?:\[[^\s@*/]+\]|[^\s@*/:]+)")
+#: A percent sign that encodes nothing, or the byte that no text of libpq can hold.
+BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})|%00")
+HOST_OF_DATABASE = re.compile(r"(?:\[[0-9A-Fa-f:.%]+\]|[^\[\]:]*)(?::\d*)?", re.ASCII)
+#: What libpq knows, up to that of PostgreSQL 18. Said here since a capture needs no psycopg.
+LIBPQ_OPTION = re.compile(
+    r"""
+    application_name | channel_binding | client_encoding | connect_timeout | dbname |
+    fallback_application_name | gssdelegation | gssencmode | gsslib | host | hostaddr |
+    keepalives | keepalives_count | keepalives_idle | keepalives_interval | krbsrvname |
+    load_balance_hosts | max_protocol_version | min_protocol_version | oauth_client_id |
+    oauth_client_secret | oauth_issuer | oauth_scope | options | passfile | password | port
+    | replication | require_auth | requirepeer | requiressl | scram_client_key |
+    scram_server_key | service | servicefile | ssl | ssl_max_protocol_version |
+    ssl_min_protocol_version | sslcert | sslcertmode | sslcompression | sslcrl | sslcrldir |
+    sslkey | sslkeylogfile | sslmode | sslnegotiation | sslpassword | sslrootcert | sslsni |
+    target_session_attrs | tcp_user_timeout | user
+    """,
+    re.VERBOSE,
+)
+#: A host's name or IPv4 address, and nothing else of an address.
+HOST = re.compile(r"[^\s/:@?#\[\]]+")
 #: A bucket's name, as Amazon and others have allowed it.
 BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
 OBJECT_PREFIX = re.compile(r"[A-Za-z0-9._-][A-Za-z0-9._/-]{0,199}")
@@ -256,6 +277,8 @@ class _Environment(FileAwareEnv):
 
     def _get_value(self, env_key: str, default: Any) -> Any:
         path = self.source.get(f"{env_key}_FILE")
+        if path and self.source.get(env_key):
+            raise SettingsError(f"{env_key} and {env_key}_FILE are both set; set one of the two.")
         if not path:
             return self.source.get(env_key, default)
         try:
@@ -349,6 +372,81 @@ def _text(env: FileAwareEnv, variable: str, default: Any) -> str:
 
 def _list(env: FileAwareEnv, variable: str, default: Any) -> tuple[str, ...]:
     return tuple(item.strip() for item in env.list(variable, list(default)) if item.strip())
+
+
+def _is_host(value: str) -> bool:
+    """Whether it is a name or an IP address alone, an IPv6 one without brackets."""
+    if HOST.fullmatch(value):
+        return True
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _hosts(env: FileAwareEnv, variable: str, default: Any) -> tuple[str, ...]:
+    hosts = _list(env, variable, default)
+    for host in hosts:
+        if not _is_host(re.sub(r"^\[(.*:.*)\]$", r"\1", host)):
+            raise SettingsError(
+                f"{PREFIX}{variable}: must be names of hosts alone, without http://, port or path, "
+                "such as tiles.example.org, separated by commas."
+            )
+    return hosts
+
+
+def _mail_host(env: FileAwareEnv, variable: str, default: Any) -> str:
+    host = _text(env, variable, default)
+    if host and not _is_host(host):
+        raise SettingsError(
+            f"{PREFIX}{variable}: must be the name or address of a host alone, such as "
+            f"mail.example.org (IPv6 without brackets); its port goes into {PREFIX}SMTP_PORT."
+        )
+    return host
+
+
+def _sender(env: FileAwareEnv, variable: str, default: Any) -> str:
+    text = _text(env, variable, default)
+    if len(text.splitlines()) > 1:
+        raise SettingsError(f"{PREFIX}{variable}: must be one line, without a line break.")
+    return text
+
+
+def _database(env: FileAwareEnv, variable: str, default: Any) -> str:
+    """Read the address of a database. No sentence shows any of it: it holds a password."""
+    text = _text(env, variable, default)
+    if text and not text.startswith(("postgresql://", "postgres://")):
+        raise SettingsError(f"{PREFIX}{variable}: must start with postgresql://.")
+    if text and not _is_database(text):
+        raise SettingsError(
+            f"{PREFIX}{variable}: cannot be read; it must be a postgresql:// address with known "
+            "options only, and what is special in user and password must be percent-encoded "
+            "(%40 for @, %2F for /, %23 for #, %25 for %)."
+        )
+    return text
+
+
+def _is_database(value: str) -> bool:
+    rest = value.partition("://")[2]
+    # libpq takes "@" for the end of the password and so a part of the latter for a host.
+    authority = re.split(r"[/?]", rest, maxsplit=1)[0]
+    path, _, options = rest[len(authority) :].partition("?")
+    if "#" in rest or authority.count("@") > 1 or "@" in path:
+        return False
+    if not path and "@" in options and "@" not in authority:
+        # A "?" of the password, which libpq and others read differently.
+        return False
+    hosts = authority.rpartition("@")[2].split(",")
+    return (
+        not BAD_PERCENT.search(rest)
+        and not re.search(r"\s", rest)
+        and all(HOST_OF_DATABASE.fullmatch(host) for host in hosts)
+        and all(
+            LIBPQ_OPTION.fullmatch(name) and given and "=" not in value
+            for name, given, value in (part.partition("=") for part in options.split("&") if part)
+        )
+    )
 
 
 def _headers(env: FileAwareEnv, variable: str, default: Any) -> tuple[tuple[str, str], ...]:
@@ -528,8 +626,8 @@ def _choice(*choices: str) -> Any:
 
 
 _READERS: dict[str, Any] = {
-    "database_url": _text,
-    "database_session_url": _text,
+    "database_url": _database,
+    "database_session_url": _database,
     "redis_url": _text,
     "grafana_url": _url,
     "grafana_token": _text,
@@ -563,8 +661,8 @@ _READERS: dict[str, Any] = {
     "s3_secret_key": _text,
     "s3_addressing": _choice("auto", "path", "virtual"),
     "s3_timeout": _seconds,
-    "allowed_hosts": _list,
-    "logo_hosts": _list,
+    "allowed_hosts": _hosts,
+    "logo_hosts": _hosts,
     "capture_concurrency": _whole(1, 1000),
     "chromium": _text,
     "browser_memory_mb": _whole(200, 1_000_000),
@@ -573,14 +671,14 @@ _READERS: dict[str, Any] = {
     "max_attempts": _whole(1, 20),
     # A quarter of it must do for a round trip to the database, or every task is given up.
     "lease_seconds": _at_least(1),
-    "smtp_host": _text,
+    "smtp_host": _mail_host,
     "smtp_port": _whole(1, 65_535),
     "smtp_user": _text,
     "smtp_password": _text,
     "smtp_security": _choice("none", "starttls", "tls"),
     "smtp_ca": _certificates,
     "smtp_timeout": _seconds,
-    "smtp_from": _text,
+    "smtp_from": _sender,
     "smtp_rate": _rate,
     "smtp_connections": _whole(0, 1000),
     "public_url": _url,
@@ -626,6 +724,13 @@ def _faults_of_store(values: Mapping[str, Any]) -> list[str]:
     faults = []
     if values["store"] == "s3" and not values["s3_bucket"]:
         faults.append(f"{PREFIX}S3_BUCKET is not set, and {PREFIX}STORE is s3.")
+    elif not values["s3_bucket"]:
+        faults += [
+            f"{PREFIX}{name.upper()} is set, and {PREFIX}S3_BUCKET is not: name the bucket, or "
+            f"unset {PREFIX}{name.upper()}."
+            for name in ("s3_endpoint", "s3_access_key")
+            if values[name]
+        ]
     if bool(values["s3_access_key"]) != bool(values["s3_secret_key"]):
         faults.append(
             f"{PREFIX}S3_ACCESS_KEY and {PREFIX}S3_SECRET_KEY go together: set both, or neither to "
@@ -637,11 +742,6 @@ def _faults_of_store(values: Mapping[str, Any]) -> list[str]:
 def _cross_checks(values: Mapping[str, Any]) -> list[str]:
     faults = []
     broker = values["redis_url"]
-    faults += [
-        f"{PREFIX}{name.upper()}: must start with postgresql://."
-        for name in ("database_url", "database_session_url")
-        if values[name] and not values[name].startswith(("postgresql://", "postgres://"))
-    ]
     if values["database_session_url"] and not values["database_url"]:
         faults.append(
             f"{PREFIX}DATABASE_SESSION_URL: goes with {PREFIX}DATABASE_URL, which is missing; "

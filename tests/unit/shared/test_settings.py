@@ -436,3 +436,85 @@ def test_a_bucket_without_the_library_says_what_to_install(monkeypatch) -> None:
     s3.check_installed(parsed())
     with pytest.raises(SettingsError, match=r"BROADSHEET_S3_BUCKET.*pip install boto3"):
         s3.check_installed(parsed(**S3))
+
+
+def test_a_value_and_a_file_of_the_same_setting_do_not_go_together(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("glsa_file")
+    file = {"BROADSHEET_GRAFANA_TOKEN_FILE": str(tmp_path / "token")}
+    (fault,) = faults(LEAST | file | {"BROADSHEET_GRAFANA_TOKEN": "glsa_value"})
+    assert fault == (
+        "BROADSHEET_GRAFANA_TOKEN and BROADSHEET_GRAFANA_TOKEN_FILE are both set; set one of the "
+        "two."
+    )
+    assert parsed(GRAFANA_TOKEN="", GRAFANA_TOKEN_FILE=str(tmp_path / "token"))
+
+
+@pytest.mark.parametrize("name", ["DATABASE_URL", "DATABASE_SESSION_URL"])
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "bs:hush%ss@h/d",
+        "bs:hush@h/d?sslmod=require",
+        "bs:hush#1@h/d",
+        "bs:hu@sh@h/d",
+        "bs:p@hush/w#rd@h/d",
+        "bs:p/hush@h/d",
+        "bs:p?hush@h/d",
+        "bs@h:hush/d",
+    ],
+)
+def test_an_address_of_a_database_that_cannot_be_read_is_not_shown(name: str, rest: str) -> None:
+    (fault,) = faults(LEAST | {f"BROADSHEET_{name}": f"postgresql://{rest}"})
+    assert fault.startswith(f"BROADSHEET_{name}: cannot be read")
+    assert "percent-encoded" in fault
+    assert "hush" not in fault
+    assert "sslmod" not in fault
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "postgres@/postgres?host=/tmp/x",
+        "bs:p%40ss%2Fw%23rd@h:5432/d?sslmode=require",
+        "bs@[::1]:5432,h2:5433/d?target_session_attrs=read-write",
+        "h/d?user=bs@server",
+    ],
+)
+def test_an_address_of_a_database_may_be_any_that_libpq_reads(rest: str) -> None:
+    for scheme in ("postgresql", "postgres"):
+        url = f"{scheme}://{rest}"
+        assert parsed(DATABASE_URL=url).database_url == url
+
+
+@pytest.mark.parametrize("name", ["ALLOWED_HOSTS", "LOGO_HOSTS", "ALLOWED_DOMAINS"])
+def test_hosts_and_domains_are_names_without_scheme_or_path(name: str) -> None:
+    assert parsed(**{name: "a.example, b.example"})
+    for wrong in ("http://a.example", "a.example/x", "a.example:80"):
+        (fault,) = faults(LEAST | {f"BROADSHEET_{name}": f"b.example,{wrong}"})
+        assert fault.startswith(f"BROADSHEET_{name}: ")
+    assert parsed(LOGO_HOSTS="127.0.0.1,::1,[::1]").logo_hosts == ("127.0.0.1", "::1", "[::1]")
+
+
+def test_the_host_of_the_mail_server_has_its_port_elsewhere() -> None:
+    for host in ("mail", "mail.example", "10.0.0.1", "::1", "fe80::1%eth0"):
+        assert parsed(SMTP_HOST=host).smtp_host == host
+    for wrong in ("smtp://mail:25", "mail:25", "smtp://mail", "[::1]:25"):
+        (fault,) = faults(LEAST | {"BROADSHEET_SMTP_HOST": wrong})
+        assert fault.startswith("BROADSHEET_SMTP_HOST: must be the name or address of a host")
+        assert fault.endswith("its port goes into BROADSHEET_SMTP_PORT.")
+
+
+def test_what_is_about_a_bucket_goes_with_one() -> None:
+    key = {"BROADSHEET_S3_ACCESS_KEY": "k", "BROADSHEET_S3_SECRET_KEY": "s"}
+    found = faults(LEAST | key | {"BROADSHEET_S3_ENDPOINT": "http://minio:9000"})
+    assert found == [
+        f"BROADSHEET_{name} is set, and BROADSHEET_S3_BUCKET is not: name the bucket, or unset "
+        f"BROADSHEET_{name}."
+        for name in ("S3_ENDPOINT", "S3_ACCESS_KEY")
+    ]
+
+
+def test_a_sender_is_one_line() -> None:
+    assert faults(LEAST | {"BROADSHEET_SMTP_FROM": "a@example.org\r\nBcc: b@example.org"}) == [
+        "BROADSHEET_SMTP_FROM: must be one line, without a line break."
+    ]
