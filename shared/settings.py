@@ -45,7 +45,7 @@ PERIODS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}
 DOMAIN_RULE = re.compile(r"\*|(?:\*\.)?(?:\[[^\s@*/]+\]|[^\s@*/:]+)")
 #: A percent sign that encodes nothing, or the byte that no text of libpq can hold.
 BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})|%00")
-HOST_OF_DATABASE = re.compile(r"(?:\[[0-9A-Fa-f:.%]+\]|[^\[\]:]*)(?::\d*)?", re.ASCII)
+HOST_OF_DATABASE = re.compile(r"(?:\[[0-9A-Za-z:.%_-]+\]|[^\[\]:]*)(?::\d*)?", re.ASCII)
 #: What libpq knows, up to that of PostgreSQL 18. Said here since a capture needs no psycopg.
 LIBPQ_OPTION = re.compile(
     r"""
