@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import psycopg
 import pytest
-from click.testing import CliRunner
 
 from deploy.local import processes, services, tools
 from deploy.local.inbox import Inbox
 from deploy.local.stack import CHECKOUT, Stack
 from shared.settings import PREFIX
 from tests.acceptance.harness import Service, clean_environ, eventually
-from workers.cli import main
 
 #: Sessions that pgbouncer may have; fewer than the API's own pool would take.
 SESSIONS = 4
@@ -32,8 +32,14 @@ class Pooled(Stack):
             DATABASE_URL=f"postgresql://postgres@127.0.0.1:{port}/broadsheet",
             DATABASE_SESSION_URL=self.database_url,
         )
-        migrated = CliRunner().invoke(main, ["migrate"], env=self.environ)
-        assert migrated.exit_code == 0, migrated.output
+        # As a process: in this one it would set up the log of all tests that follow.
+        subprocess.run(
+            [sys.executable, "-c", "from workers.cli import main; main(['migrate'])"],
+            env=self.environ,
+            cwd=CHECKOUT,
+            check=True,
+            timeout=60,
+        )
 
     def _launch_pooler(self, port: int) -> None:
         folder = self.folder / "pgbouncer"

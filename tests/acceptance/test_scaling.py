@@ -56,7 +56,7 @@ def test_a_pool_that_grows_and_shrinks_under_load_loses_doubles_and_delays_nothi
     small: Service,
 ) -> None:
     stack = small.stack
-    reports = create_many(small, 7)
+    reports = create_many(small, 6)
     eventually(lambda: small.inbox.messages, within=60, what="the first mail")
 
     stack.add_worker("render-2", "render")
@@ -71,7 +71,7 @@ def test_a_pool_that_grows_and_shrinks_under_load_loses_doubles_and_delays_nothi
     # Nobody was cut off: that would have cost another attempt.
     assert {capture["attempts"] for run in runs for capture in run["captures"]} == {1}
     subjects = sorted(mail.message["Subject"] for mail in small.inbox.messages)
-    assert subjects == sorted(f"Load {n}" for n in range(7))
+    assert subjects == sorted(f"Load {n}" for n in range(6))
 
 
 def test_a_pool_for_what_people_wait_for_does_that_and_nothing_else(small: Service) -> None:
