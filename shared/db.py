@@ -37,17 +37,24 @@ LIMITS = {
 SESSION = " ".join(f"-c {name}={value}" for name, value in LIMITS.items())
 
 
-def connect(url: str, *, autocommit: bool = False, application: str = "broadsheet") -> Connection:
-    """Open one connection; raise `DatabaseAway` when that fails."""
+def connect(
+    url: str, *, autocommit: bool = False, application: str = "broadsheet", pooled: bool = False
+) -> Connection:
+    """Open one connection; raise `DatabaseAway` when that fails. `pooled`: see `open_pool`."""
     with translated():
         return psycopg.connect(
             url,
             autocommit=autocommit,
             row_factory=dict_row,
-            options=SESSION,
             application_name=application,
+            **_between(pooled=pooled),
             **CONNECT,
         )
+
+
+def _between(*, pooled: bool) -> dict[str, Any]:
+    """Return what depends on whether a pooler stands between: most refuse `options`."""
+    return {"prepare_threshold": None} if pooled else {"options": SESSION}
 
 
 async def connect_async(url: str, *, application: str) -> AsyncConnection:
@@ -67,14 +74,13 @@ def open_pool(url: str, *, max_size: int, application: str, pooled: bool = False
     `pooled`: a pooler such as pgbouncer stands between, and each transaction may get another
     session. Then nothing is prepared, and the limits come from the database: see `keep_limits`.
     """
-    between: dict[str, Any] = {"prepare_threshold": None} if pooled else {"options": SESSION}
     pool = ConnectionPool(
         url,
         connection_class=Connection,
         kwargs={
             "row_factory": dict_row,
             "application_name": application,
-            **between,
+            **_between(pooled=pooled),
             **CONNECT,
         },
         min_size=1,

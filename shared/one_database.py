@@ -6,9 +6,6 @@ other, forgotten, be migrated and settled.
 
 from __future__ import annotations
 
-import psycopg
-from psycopg.rows import dict_row
-
 from shared import db
 from shared.errors import DatabaseAway, SettingsError
 from shared.settings import Settings
@@ -39,18 +36,10 @@ def check(settings: Settings) -> None:
 def _which(variable: str, url: str) -> tuple[str, object]:
     """Return what no other database has in common with this one."""
     try:
-        # Not by `db.connect`: a pooler refuses the options of a session, and by `db.open_pool`
-        # it would be refused itself until `migrate` has given the login its limits.
+        # Not by `db.open_pool`, which refuses it until `migrate` has given the login its limits.
         with (
+            db.connect(url, autocommit=True, application="broadsheet-cli", pooled=True) as conn,
             db.translated(),
-            psycopg.connect(
-                url,
-                autocommit=True,
-                row_factory=dict_row,
-                prepare_threshold=None,
-                application_name="broadsheet-cli",
-                **db.CONNECT,
-            ) as conn,
         ):
             row = conn.execute(WHICH).fetchone()
     except DatabaseAway as exc:
